@@ -1,0 +1,1 @@
+"""Load, peers and fault timelines that measure the switch."""

@@ -1,0 +1,1 @@
+"""The payment switch: routes card authorizations to processors and loses none."""

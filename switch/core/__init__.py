@@ -1,0 +1,1 @@
+"""Every decision of the switch, as plain functions that are given the time."""

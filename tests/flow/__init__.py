@@ -1,0 +1,1 @@
+"""The flow ring: the real story under virtual time."""
