@@ -42,6 +42,7 @@ def traffic(count: int, seed: int, card_numbers: bool) -> None:
 @click.option("--terminal", "terminal_id", default="SAMPLE-1", show_default=True)
 @click.option("--merchant", "merchant_id", default="SAMPLE", show_default=True)
 @click.option("--request-id", default=None, help="A UUIDv7; a new one if left out.")
+@click.option("--wait", "wait_s", default=3.0, show_default=True, help="For the switch, seconds.")
 @click.option("--insecure", is_flag=True, help="Plain text to another machine.")
 def request(
     address: str,
@@ -52,6 +53,7 @@ def request(
     terminal_id: str,
     merchant_id: str,
     request_id: str | None,
+    wait_s: float,
     insecure: bool,
 ) -> None:
     """Print one AuthorizeRequest as JSON, its card sealed to the keys of the switch at ADDRESS.
@@ -68,7 +70,7 @@ def request(
 
     async def make() -> str:
         # Somebody waits at a prompt: a second or two, not the patience of a sale.
-        patience = Patience(timeout_s=2.0, total_s=3.0)
+        patience = Patience(timeout_s=min(wait_s, 2.0), total_s=wait_s)
         async with Connection(address, patience=patience, insecure=insecure) as connection:
             terminal = Terminal(
                 connection,
@@ -92,7 +94,7 @@ def request(
         unreachable = refused.reason == refused.status
         click.echo(f"the switch at {address}: {refused}", err=True)
         if unreachable:
-            click.echo("is it running? start one with: payswitch run", err=True)
+            click.echo("is it running? start one with: payswitch sandbox", err=True)
         sys.exit(EXIT_UNREACHABLE if unreachable else EXIT_REFUSED)
 
 

@@ -22,6 +22,9 @@ class _Entry(NamedTuple):
 COMMANDS: dict[str, _Entry] = {
     "serve": _Entry("switch.app:serve", "Run the switch."),
     "demo": _Entry("clients.demo:demo", "Kill nodes under load and audit the money."),
+    "sandbox": _Entry(
+        "clients.demo.sandbox:sandbox", "Run a switch and a simulated processor to play with."
+    ),
     "config": _Entry("switch.app:config", "Check or show a configuration."),
     "sample": _Entry("clients.commands:sample", "Make synthetic requests and traffic."),
     "audit": _Entry("clients.commands:audit", "Compare the ledgers of a run, to the cent."),

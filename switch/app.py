@@ -38,7 +38,7 @@ from switch.flow import Flow, FlowSettings
 from switch.forwarder import Forwarder
 from switch.observer import Observer
 from switch.reversals import Reversals
-from switch.rpc.health import HealthServicer
+from switch.rpc.health import HealthServicer, node_name
 from switch.rpc.link import LinkSettings, NodeLinks
 from switch.rpc.operator import OperatorServicer
 from switch.rpc.server import Port, PortSettings, operator_port, terminal_port
@@ -102,10 +102,12 @@ class Supervisor:
         try:
             recovery = await journal.recover(self._clock.utc_ms())
             rooms = await self._build(journal)
-            await self._start(rooms)
-            self._say_ready(rooms, recovery.owed)
-            await self._stopping.wait()
-            await self._stop(rooms)
+            try:
+                await self._start(rooms)
+                self._say_ready(rooms, recovery.owed)
+                await self._stopping.wait()
+            finally:
+                await self._stop(rooms)
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -177,7 +179,16 @@ class Supervisor:
             owe=forwarder.owe,
         )
         reversals = Reversals(flow, journal, clock, forwarder.owe)
-        observer = Observer(routing, dispatcher, clock, flow)
+        health = HealthServicer()
+        for name in routing.nodes:
+            health.set(node_name(name), False)
+        observer = Observer(
+            routing,
+            dispatcher,
+            clock,
+            flow,
+            lambda node, usable: health.set(node_name(node), usable),
+        )
         links = NodeLinks(
             [LinkSettings(node, self._channel_security()) for node in settings.nodes],
             switch_id=document.switch_id,
@@ -225,7 +236,7 @@ class Supervisor:
             terminal_port(
                 PortSettings(document.listen.terminals, security, document.reflection),
                 servicer,
-                HealthServicer(),
+                health,
                 self.report,
             ),
             operator_port(

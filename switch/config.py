@@ -35,7 +35,9 @@ class Listen:
     """Where the switch listens."""
 
     terminals: str = "127.0.0.1:7100"
+    """host:port for terminals; the host is an IP address or localhost, port 0 any free one."""
     operators: str = "127.0.0.1:7101"
+    """host:port for operators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,11 @@ class Tls:
     """Certificates, as PEM files. Without them the switch is plain text, on loopback only."""
 
     certificate: str = ""
+    """The switch's certificate chain."""
     private_key: str = ""
+    """Its private key."""
     client_authority: str = ""
+    """Who signs the certificates of terminals and nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +57,19 @@ class Timeouts:
     """How long anything may take, in seconds."""
 
     payment_s: float = 3.0
+    """The longest a payment takes, whatever its terminal would wait."""
     node_s: float = 1.0
+    """How long one sending is waited for, unless its processor says otherwise."""
     conclude_margin_s: float = 0.1
+    """Kept back of a payment's time for its last commit and the way to the terminal."""
     dispatch_floor_s: float = 0.05
+    """With less time than this left, nothing is sent."""
     ask_again_s: float = 0.05
+    """How soon a ledger that is at it, or has no free node, is asked again."""
     flight_s: float = 30.0
+    """How long an unanswered sending holds its slot at most."""
     drain_s: float = 10.0
+    """How long running payments are waited for when the switch is told to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +77,9 @@ class Identities:
     """How long a request_id is remembered, and how far ahead its time may be."""
 
     kept_days: int = 30
+    """An older request_id is never taken for a new one."""
     future_tolerance_s: float = 300.0
+    """How far a terminal's clock may be ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +87,11 @@ class CardKeyEntry:
     """A processor's public key."""
 
     key_id: str
+    """The key's name; it stands in every envelope."""
     public_key: str
+    """X25519, 32 bytes in base64."""
     not_after: datetime
+    """No terminal is given the key after this instant, which has a time zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +99,13 @@ class ProcessorEntry:
     """A processor's profile."""
 
     accepts_repeat: bool = True
+    """Its ledgers keep the promises of the processor protocol, so doubt is settled by a repeat."""
     node_timeout_s: float | None = None
+    """How long one sending is waited for; left out: timeouts.node_s."""
     codes: dict[str, str] = field(default_factory=dict)
+    """Response codes that mean something else here: declined, technical or in_doubt."""
     card_keys: list[CardKeyEntry] = field(default_factory=list)
+    """What terminals seal cards to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +113,17 @@ class NodeEntry:
     """A node."""
 
     processor: str
+    """Whose node it is."""
     ledger: str
+    """What it stands before; nodes before one ledger may stand in for each other."""
     address: str
+    """host:port"""
     tier: int = 0
+    """Lower ones are asked first."""
     limit: int = 128
+    """In flight at most."""
     weight: float = 1.0
+    """Its share among the nodes of its tier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +131,13 @@ class RouteEntry:
     """A route."""
 
     processors: list[str]
+    """In order: the next is asked when the one before cannot take the payment."""
     bins: list[str] = field(default_factory=list)
+    """Six digits, or a range of them, as "400000-499999"; left out: all."""
     merchants: list[str] = field(default_factory=list)
+    """Merchants (MID); left out: all."""
     currencies: list[str] = field(default_factory=list)
+    """ISO 4217 codes; left out: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +145,33 @@ class Document:
     """The file, key by key."""
 
     switch_id: str
+    """The switch's name; nodes and references know it by this, so it never changes."""
     journal: str
+    """ "sqlite:PATH"; a relative path starts at the configuration's folder."""
     processors: dict[str, ProcessorEntry]
+    """By name."""
     nodes: dict[str, NodeEntry]
+    """By name."""
     routes: list[RouteEntry]
+    """The first that takes a payment is its route; the last one takes every payment."""
     insecure: bool = False
+    """Allow plain text, on loopback only."""
     reflection: bool = True
+    """Let gRPC tools ask the terminals' port for its schema."""
     listen: Listen = field(default_factory=Listen)
+    """Where the switch listens."""
     tls: Tls = field(default_factory=Tls)
+    """Certificates."""
     timeouts: Timeouts = field(default_factory=Timeouts)
+    """How long anything may take."""
     identities: Identities = field(default_factory=Identities)
+    """How long ids are remembered."""
     routing: RoutingSettings = field(default_factory=RoutingSettings)
+    """How nodes are judged."""
     failover_budget: BudgetSettings = field(default_factory=BudgetSettings)
+    """How often a sale may be tried at a second ledger after a technical answer."""
     reversals: BacklogSettings = field(default_factory=BacklogSettings)
+    """The pace at which owed reversals are sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +253,13 @@ def _timeout_problems(document: Document) -> list[str]:
         broken.append(
             f"timeouts.payment_s = {t.payment_s} is too short: two sendings of {slowest} s and "
             f"the conclude margin of {t.conclude_margin_s} s must fit into it"
+        )
+    if document.routing.breaker.permit_s <= slowest:
+        broken.append(f"routing.breaker.permit_s must be above the slowest node timeout, {slowest}")
+    if document.routing.stall.silence_max_s > slowest:
+        broken.append(
+            f"routing.stall.silence_max_s must be at most the slowest node timeout, {slowest}: "
+            f"a stall that is seen after the time-outs says nothing new"
         )
     if t.flight_s < t.payment_s:
         broken.append("timeouts.flight_s must be at least timeouts.payment_s")

@@ -6,6 +6,7 @@ half-open breaker wants, tells the dispatcher of a node that fell silent, and lo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from switch.clock import Clock, Wake
@@ -33,12 +34,15 @@ class Observer:
         dispatcher: Dispatcher,
         clock: Clock,
         flow: Flow,
+        tell_usable: Callable[[str, bool], None],
     ) -> None:
-        """Wire the ports."""
+        """Wire the ports; ``tell_usable`` hears whether a node may be used, when that changes."""
         self._routing = routing
         self._dispatcher = dispatcher
         self._clock = clock
         self._flow = flow
+        self._tell_usable = tell_usable
+        self._usable = dict.fromkeys(routing.nodes, False)
         self._echoes: EchoSource | None = None
         self._wake = Wake(clock, self.look)
 
@@ -54,10 +58,13 @@ class Observer:
             log().warning(fact.name, node=fact.node, why=fact.why)
             if fact.name == "stalled":
                 self._dispatcher.stalled(fact.node)
-        if self._echoes is not None:
-            for name, node in self._routing.nodes.items():
-                if node.wants_echo(now):
-                    self._echoes.request_echo(name)
+        for name, node in self._routing.nodes.items():
+            if self._echoes is not None and node.wants_echo(now):
+                self._echoes.request_echo(name)
+            usable = node.usable(now)
+            if usable is not self._usable[name]:
+                self._usable[name] = usable
+                self._tell_usable(name, usable)
 
     # --- the links' reports ----------------------------------------------------------------------
 

@@ -38,6 +38,9 @@ class SiteSettings:
     latency: str = "lognormal:p50=8ms,p99=40ms"
     """How long the simulated issuer thinks."""
     seed: int = 1
+    terminals_address: str = ""
+    """Empty: a port that is free."""
+    operators_address: str = ""
 
 
 class Site:
@@ -58,7 +61,8 @@ class Site:
         """By node."""
         numbers = free_ports(4, Random())
         addresses = [f"{LOOPBACK}:{number}" for number in numbers]
-        self.terminals_address, self.operators_address = addresses[:2]
+        self.terminals_address = settings.terminals_address or addresses[0]
+        self.operators_address = settings.operators_address or addresses[1]
         self._node_addresses = dict(zip(NODES, addresses[2:], strict=True))
         self._key = folder / "card-key.json"
         self._make_key()
@@ -164,7 +168,7 @@ tier = {tier}
             for tier, name in enumerate(NODES)
         )
         return f"""\
-# Written by payswitch demo.
+# Written by payswitch demo or payswitch sandbox.
 switch_id = "demo"
 journal = "sqlite:{self.journal.name}"
 insecure = true # plain text, which is allowed on loopback only

@@ -21,6 +21,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from switch.core.message import Refused
+from switch.errors import JournalInDoubt, JournalUnavailable
 from switch.rpc.status import grpc_status
 from switch.rpc.transport import UNARY_BYTES_MAX
 from switch.rpc.validation import Violation
@@ -198,5 +199,10 @@ class Edge(grpc.GenericRpcHandler):
         # gRPC raises then is no fault of ours.
         if isinstance(fault, grpc.aio.BaseError):
             raise fault
+        # Nor is a journal that fails: the world did, and said what it did to this call.
+        if isinstance(fault, JournalUnavailable):
+            await refuse(context, Refused("JOURNAL_UNAVAILABLE", ""))
+        if isinstance(fault, JournalInDoubt):
+            await refuse(context, Refused("OUTCOME_UNKNOWN", ""))
         self._report(method, fault)
         await refuse(context, INTERNAL)

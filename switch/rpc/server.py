@@ -24,6 +24,7 @@ from grpc_reflection.v1alpha import (  # type: ignore[import-untyped] # it has n
 
 from payswitch.operator.v1 import operator_pb2_grpc
 from payswitch.terminal.v1 import terminal_pb2_grpc
+from switch.errors import ConfigurationInvalid
 from switch.rpc.edge import Edge, Report
 from switch.rpc.health import HealthServicer
 from switch.rpc.transport import (
@@ -62,10 +63,16 @@ class Port:
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
-        """Begin to serve; return the port's number."""
+        """Begin to serve; return the port's number. Raises ConfigurationInvalid if it is taken."""
+        address = self._settings.address
         server = grpc.aio.server(options=SERVER_OPTIONS)
         server.add_generic_rpc_handlers((self._edge,))
-        self.number = bind(server, self._settings.address, self._settings.security)
+        try:
+            self.number = bind(server, address, self._settings.security)
+        except RuntimeError as fault:
+            # gRPC's word for an address that is not to be had.
+            await server.stop(None)
+            raise ConfigurationInvalid(f"{address}: it cannot be listened on") from fault
         await server.start()
         self._server = server
         return self.number

@@ -87,3 +87,11 @@ def test_text_does_not_move_between_fields_unseen() -> None:
         for actor, action in [("ab", "c"), ("a", "bc"), ("", "abc")]
     }
     assert len(hashes) == 3
+
+
+def test_hashes_never_change() -> None:
+    """Heads are kept elsewhere: another hash would accuse an honest chain."""
+    entry = AuditEntry(1_800_000_000_000, "anna", True, "node.intent", "acme-1", "{}")
+    first, second = chain([entry, replace(entry, authenticated=False)])
+    assert first.hash.hex() == "a157d434871377a3dc8bd740afbb60e7dc4e5c1c23c4f812d853bfa840188cd1"
+    assert second.hash.hex() == "adebb044c6dd14c463855381beba952d44cd320e0cdbcfe76cc36f051169080e"

@@ -148,12 +148,29 @@ def test_a_ledger_of_which_nothing_was_reached_does_not_count() -> None:
     assert placed(place(paid, table, fresh_budget(), SETTINGS, NOW)) == ("R-1", True)
 
 
-@pytest.mark.parametrize(("left_s", "tried"), [(0.05, True), (0.0499, False), (-1.0, False)])
+EXACT = ChoiceSettings(dispatch_floor_s=0.0625)
+"""A floor that is exact in binary, so that its edge can be hit."""
+LEFT = pytest.mark.parametrize(
+    ("left_s", "tried"), [(0.0625, True), (0.0624, False), (0.0, False), (-2.0, False)]
+)
+
+
+@LEFT
 def test_less_time_than_the_floor_is_not_worth_a_sending(left_s: float, *, tried: bool) -> None:
-    table, paid = routing("P-1/L", now=0.0), payment(0.0, plan=(P,))
-    paid.decide_by = 0.0 + left_s
-    found = place(paid, table, fresh_budget(), SETTINGS, 0.0)
+    table, paid = routing("P-1/L"), payment(NOW, plan=(P,))
+    paid.decide_by = NOW + left_s
+    found = place(paid, table, fresh_budget(), EXACT, NOW)
     assert (found is not None) == tried
+    assert in_flight(table) == tried
+
+
+@LEFT
+def test_less_time_than_the_floor_is_not_worth_a_repeat(left_s: float, *, tried: bool) -> None:
+    table, doubtful = routing("P-1/L", "P-2/L"), in_doubt("P-1")
+    doubtful.payment.decide_by = NOW + left_s
+    found = way_out(doubtful, table, set(), EXACT, NOW)
+    assert isinstance(found, Repeat) == tried
+    assert isinstance(found, GiveUp) != tried
     assert in_flight(table) == tried
 
 
@@ -175,6 +192,14 @@ def test_a_refusal_says_full_if_waiting_could_help(
     for name in dead:
         table.nodes[name].link_lost(NOW)
     assert place(payment(NOW, plan=(P, Q)), table, fresh_budget(), SETTINGS, NOW) is refusal
+
+
+def test_what_came_back_unsent_is_refused_as_full_where_only_its_own_ledger_is_full() -> None:
+    table, paid = routing("P-1/L", "Q-1/M", limit=2), payment(NOW, plan=(P, Q))
+    attempt(payment=paid)
+    fill(table, "P-1")
+    table.nodes["Q-1"].link_lost(NOW)
+    assert place(paid, table, fresh_budget(), SETTINGS, NOW) is Refusal.FULL
 
 
 # --- the same, against a twin ------------------------------------------------------------------
@@ -359,13 +384,6 @@ def test_waiting_ends_with_the_terminals_time() -> None:
     assert chosen(doubtful, table) == Later(NOW + 0.05)
     doubtful.payment.decide_by = NOW + 0.0499
     assert chosen(doubtful, table) == GiveUp()
-
-
-def test_too_little_time_is_given_up_even_beside_a_free_node() -> None:
-    table, doubtful = routing("P-1/L", "P-2/L"), in_doubt("P-1")
-    doubtful.payment.decide_by = NOW + 0.0499
-    assert chosen(doubtful, table) == GiveUp()
-    assert in_flight(table) == 0
 
 
 @given(

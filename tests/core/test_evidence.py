@@ -89,6 +89,17 @@ def test_silence_is_never_read_as_no(row: list[str], asked: Message) -> None:
     assert evidence == Evidence(Kind[money], Outcome[node], what.lower())
 
 
+def test_there_are_six_kinds_in_falling_certainty() -> None:
+    assert [kind.name for kind in Kind] == [
+        "APPROVED",
+        "DECLINED",
+        "FAILED",
+        "NOTHING",
+        "WAIT",
+        "DOUBT",
+    ]
+
+
 def test_every_kind_of_silence_is_specified() -> None:
     assert [row[0] for row in lines(SILENCE)] == [what.name for what in Unanswered]
 
@@ -99,8 +110,11 @@ def test_a_disposition_is_read_by_the_specification(row: list[str]) -> None:
     answer = said("", disposition=Disposition[name])
     evidence = read(answer, AUTHORIZATION, CODES)
     assert (evidence.kind, evidence.outcome) == (Kind[money], Outcome[node])
+    assert evidence.why == name.lower()
+    assert not evidence.other_ledger
     evidence = read(answer, REVERSAL, CODES)
     assert (evidence.kind, evidence.outcome) == (Kind[money_of_reversal], Outcome[node_of_reversal])
+    assert evidence.why == ("acknowledged" if evidence.kind is Kind.APPROVED else name.lower())
 
 
 def test_every_disposition_is_specified() -> None:
@@ -138,6 +152,16 @@ MEANS = {
 }
 
 
+@pytest.mark.parametrize("code", [*sorted(CODES), "??", ""])
+def test_every_code_is_read_by_its_meaning(code: str) -> None:
+    row = CODES.get(code, UNKNOWN)
+    if row.meaning in MEANS:
+        assert read(said(code), AUTHORIZATION, CODES).kind is MEANS[row.meaning]
+    else:
+        answer = said(code, approved_amount_minor=1250)
+        assert read(answer, AUTHORIZATION, CODES).kind is Kind.APPROVED
+
+
 @given(CODES_SAID, TABLES)
 def test_a_code_is_read_by_the_processors_own_table(code: str, codes: dict[str, Code]) -> None:
     evidence = read(said(code), AUTHORIZATION, codes)
@@ -171,9 +195,9 @@ def test_an_approval_is_believed_for_what_was_asked_or_a_part_of_it(
     assert (evidence.kind, evidence.partial) == (kind, partial)
     if kind is Kind.DOUBT:
         assert evidence.outcome is Outcome.IN_DOUBT
-        assert evidence.reason is ReversalReason.UNREADABLE
+        assert (evidence.reason, evidence.why) == (ReversalReason.UNREADABLE, "unreadable")
     else:
-        assert evidence.outcome is Outcome.SUCCESS
+        assert (evidence.outcome, evidence.why) == (Outcome.SUCCESS, "approved")
 
 
 @given(CODES_SAID, st.integers(), st.integers(1, 2**53))

@@ -3,7 +3,9 @@
 import json
 from dataclasses import replace
 
+from payswitch.operator.v1 import operator_pb2
 from switch.core.operations import IntentOrder, StandingIntent, obey
+from switch.core.routing import Intent
 
 ORDER = IntentOrder(
     nodes=("acme-1", "acme-2"),
@@ -75,3 +77,9 @@ def test_an_order_is_in_force_until_its_own_end() -> None:
     ending = replace(STANDING, expires_ms=9000)
     assert ending.in_force(8999)
     assert not ending.in_force(9000)
+
+
+def test_intents_have_the_numbers_of_the_operators_protocol() -> None:
+    for intent in Intent:
+        assert operator_pb2.NodeIntent.Value(f"NODE_INTENT_{intent.name}") == intent.value
+    assert len(operator_pb2.NodeIntent.values()) == len(Intent) + 1

@@ -2,8 +2,9 @@
 
 import pytest
 
-from switch.core.message import Authorization
-from switch.core.payment import Wish
+from switch.core.message import Authorization, ReversalReason
+from switch.core.payment import Attempt, Wish
+from switch.core.processor import Processor
 from switch.core.sending import Sending
 from switch.core.transaction import OPEN, TABLE, AttemptEvent, AttemptState, Step
 from tests.core.examples import REFERENCE, attempt, payment, permit, request, unheard, wish
@@ -52,7 +53,10 @@ def test_an_attempt_runs_while_its_outcome_is_to_be_found(state: AttemptState) -
 
 
 def test_a_new_attempt_is_intended_and_nobody_is_at_it() -> None:
-    new = attempt()
+    paid = payment()
+    assert (paid.last_ordinal, paid.plan, paid.spent_nodes, paid.voids) == (-1, (), set(), [])
+    new = Attempt(paid, 0, REFERENCE, Processor("P"), "L")
+    assert (new.doubt_durable, new.reason) == (False, ReversalReason.TIMED_OUT)
     assert new.advance(AttemptEvent.HAND_OVER) == Step(AttemptState.SENT)
     assert (new.reached, new.doubted, new.asked) == (False, False, set())
     assert not new.awaited()

@@ -49,6 +49,7 @@ def test_an_open_attempt_is_in_doubt_and_its_reversal_owed(state: AttemptState) 
     assert answer is not None
     assert (answer.approved, answer.response_code) == (False, "91")
     assert (answer.processor, answer.reversal) == ("zenith", ReversalStatus.OWED)
+    assert (answer.replayed, answer.processing_s) == (False, None)
     assert answer.approved_amount == answer.reversed_amount == Money(0, "EUR")
 
 

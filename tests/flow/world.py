@@ -143,7 +143,10 @@ class World:
             owe=self.forwarder.owe,
         )
         self.reversals = Reversals(self.flow, self.journal, self.clock, self.forwarder.owe)
-        self.observer = Observer(self.routing, self.dispatcher, self.clock, self.flow)
+        self.usable: dict[str, bool] = {}
+        self.observer = Observer(
+            self.routing, self.dispatcher, self.clock, self.flow, self.usable.__setitem__
+        )
         self.observer.connect(self)
         self.dead: set[str] = set()
         self.told: list[tuple[AuthorizationRequest, Answer | Refused, float]] = []

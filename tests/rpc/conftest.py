@@ -120,6 +120,8 @@ class FakeStory:
             reply(request, self.outcome(request))
 
     async def reverse(self, request: ReversalRequest) -> ReversalAnswer | Refused:
+        if self.fault is not None:
+            raise self.fault
         self.reversals.append(request)
         await self.gate.wait()
         self.reversed.set()

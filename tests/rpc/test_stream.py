@@ -241,3 +241,28 @@ async def test_a_server_that_stops_cuts_streams_without_a_fault(
     await port.stop(0.05)
     await until(lambda: servicer.stream_count == 0 and not supervisor.tasks)
     assert faults.seen == []
+
+
+async def test_hundreds_of_streams_that_come_and_go_leave_nothing_behind(
+    terminal: Stub,
+    story: FakeStory,
+    servicer: TerminalServicer,
+    supervisor: Supervisor,
+    faults: Faults,
+) -> None:
+    story.held = True
+    frame = Frame(requests=[payment()])
+    for number in range(400):
+        call = terminal.AuthorizeStream()
+        if number % 3:
+            await call.write(frame)
+        if number % 5 == 0:
+            story.answer_all()
+        if number % 7 == 0:
+            await call.done_writing()
+        call.cancel()
+    story.held = False
+    story.answer_all()
+    await until(lambda: servicer.stream_count == 0 and not supervisor.tasks, timeout_s=20.0)
+    assert faults.seen == []
+    assert (await terminal.Authorize(payment())).response_code == "00"

@@ -29,7 +29,7 @@ from switch.core.message import (
 from switch.core.money import Money
 from switch.core.processor import CardKey
 from switch.core.response_code import Advice
-from switch.errors import REASONS
+from switch.errors import REASONS, JournalInDoubt, JournalUnavailable
 from tests.rpc.conftest import (
     FakeStory,
     Faults,
@@ -217,6 +217,26 @@ async def test_a_fault_of_ours_is_internal_with_a_fixed_text(
     [(where, fault)] = faults.seen
     assert where == f"{SERVICE}/Authorize"
     assert isinstance(fault, AssertionError)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (JournalUnavailable(), (grpc.StatusCode.UNAVAILABLE, "JOURNAL_UNAVAILABLE")),
+        (JournalInDoubt(), (grpc.StatusCode.ABORTED, "OUTCOME_UNKNOWN")),
+    ],
+)
+async def test_a_journal_that_fails_is_no_fault_of_ours(
+    terminal: Stub,
+    story: FakeStory,
+    faults: Faults,
+    fault: Exception,
+    expected: tuple[grpc.StatusCode, str],
+) -> None:
+    story.fault = fault
+    status, reason, _ = await refusal_of(terminal.Reverse(reversal()))
+    assert (status, reason) == expected
+    assert faults.seen == []
 
 
 async def test_a_reversal_is_answered(terminal: Stub, story: FakeStory) -> None:

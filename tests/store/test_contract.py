@@ -482,7 +482,8 @@ async def test_the_reversal_wins_over_an_approval_that_comes_after_it(journal: J
 
 async def test_a_full_reversal_reverses_what_was_approved(journal: Journal) -> None:
     await journal.commit([claim(1), approved(ONE, amount_minor=600)])
-    wished = reversal(7, owed(ONE, amount=Money(600, "EUR"), reason=ReversalReason.CANCELLED))
+    # The amount of a full reversal is only informative: all that was approved is reversed.
+    wished = reversal(7, owed(ONE, amount=Money(1000, "EUR"), reason=ReversalReason.CANCELLED))
     assert await journal.commit([wished]) == [None]
     payment = await stored(journal)
     assert payment.attempts[0].state is AttemptState.OWED

@@ -1,6 +1,7 @@
 """The journal's file: who may open it, and with what."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ async def open_at(path: Path) -> SqliteJournal:
 async def test_a_second_journal_on_the_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     first = await open_at(path)
-    with pytest.raises(JournalUnusable, match="in use by process"):
+    with pytest.raises(JournalUnusable, match=f"in use by process {os.getpid()}:"):
         await open_at(path)
     await first.commit([claim(1)])
     await first.close()
@@ -55,7 +56,7 @@ async def test_a_second_process_on_the_file_is_refused(tmp_path: Path) -> None:
         subprocess.run, [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert second.returncode == 1
-    assert "in use by process" in second.stderr
+    assert f"in use by process {os.getpid()}:" in second.stderr
     await journal.close()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from threading import Event
 
 import apsw
 import pytest
@@ -11,6 +12,7 @@ from switch.core.message import Claimed
 from switch.errors import JournalInDoubt, JournalUnavailable
 from switch.store.journal import JournalState
 from switch.store.sqlite import SqliteJournal, writer
+from switch.store.sqlite.reading import Reading
 from switch.store.sqlite.tables import Tables
 from tests.store.faulty_disk import FaultyDisk
 from tests.store.records import START_MS, SWITCH, approved, claim, key
@@ -116,6 +118,28 @@ async def test_an_error_while_reading_stops_the_journal(disk: FaultyDisk, tmp_pa
     await journal.close()
 
 
+async def test_what_was_read_while_writing_failed_is_told_to_nobody(
+    disk: FaultyDisk, tmp_path: Path
+) -> None:
+    journal = await open_on(disk, tmp_path)
+    begun, go_on = Event(), Event()
+
+    def read_long(_: Reading) -> bool:
+        begun.set()
+        return go_on.wait(10)
+
+    reading = asyncio.ensure_future(journal._read(read_long))
+    await asyncio.to_thread(begun.wait)
+    disk.sync_error = apsw.IOError
+    with pytest.raises(JournalInDoubt):
+        await journal.commit([claim(1)])
+    disk.sync_error = None
+    go_on.set()
+    with pytest.raises(JournalUnavailable, match="fsync failed"):
+        await reading
+    await journal.close()
+
+
 async def test_a_corrupt_file_stops_the_journal(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     journal = await open_on(None, tmp_path)
@@ -149,6 +173,34 @@ async def test_what_waits_behind_a_failed_batch_is_not_written(
     found = await journal.find([key(number) for number in range(50)])
     for kind, payment in zip(kinds, found, strict=True):
         assert payment is None or kind is JournalInDoubt, "unavailable: nothing was written"
+    await journal.close()
+
+
+async def test_what_waits_when_reading_fails_is_not_written(
+    disk: FaultyDisk, tmp_path: Path
+) -> None:
+    journal = await open_on(disk, tmp_path)
+    begun, go_on = Event(), Event()
+
+    def take_long(_: Tables) -> bool:
+        begun.set()
+        return go_on.wait(10)
+
+    busy = journal._writer.put((), take_long)
+    await asyncio.to_thread(begun.wait)
+    waiting = asyncio.ensure_future(journal.commit([claim(1)]))
+    await asyncio.sleep(0)
+    disk.read_error = apsw.IOError
+    with pytest.raises(JournalUnavailable):
+        await journal.find([key(1)])
+    disk.read_error = None
+    go_on.set()
+    assert await busy
+    with pytest.raises(JournalUnavailable, match="read failed"):
+        await waiting
+    await journal.close()
+    journal = await open_on(disk, tmp_path)
+    assert await journal.find([key(1)]) == [None]
     await journal.close()
 
 
