@@ -86,7 +86,7 @@ check-core: setup
 
 check-tests: setup
 	@echo '== tests: the other rings'
-	$(BIN)/pytest tests --ignore=tests/core -n 2
+	$(BIN)/pytest tests --ignore=tests/core -n 2 --dist loadgroup
 
 .PHONY: format
 format: setup

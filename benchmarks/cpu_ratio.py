@@ -87,7 +87,8 @@ def _interval(values: list[float]) -> str:
 @click.option("--rounds", default=5, show_default=True, help="How often each is measured.")
 @click.option("--count", default=6400, show_default=True, help="Unary payments a round.")
 @click.option("--framed-count", default=32000, show_default=True, help="Framed payments a round.")
-def main(rounds: int, count: int, framed_count: int) -> None:
+@click.option("--frames", default=1, show_default=True, help="Frames of 64 outstanding.")
+def main(rounds: int, count: int, framed_count: int, frames: int) -> None:
     """Measure CPU per authorization of the switch, framed and unary, beside the pass-through."""
     framed_count -= framed_count % FRAME
     with ExitStack() as running:
@@ -117,11 +118,11 @@ def main(rounds: int, count: int, framed_count: int) -> None:
         terminals = switch.ready["terminals"]
 
         load("unary", proxy.ready["address"], 640, 64)
-        load("framed", terminals, 6400, 2)
+        load("framed", terminals, 6400, frames)
         costs: dict[str, list[float]] = {"pass_through": [], "framed": [], "unary": []}
         for _ in range(rounds):
             costs["pass_through"].append(cost_us(proxy, "unary", proxy.ready["address"], count, 64))
-            costs["framed"].append(cost_us(switch, "framed", terminals, framed_count, 2))
+            costs["framed"].append(cost_us(switch, "framed", terminals, framed_count, frames))
             costs["unary"].append(cost_us(switch, "unary", terminals, count, 64))
     framed = [a / b for a, b in zip(costs["framed"], costs["pass_through"], strict=True)]
     unary = [a / b for a, b in zip(costs["unary"], costs["pass_through"], strict=True)]
@@ -135,6 +136,7 @@ def main(rounds: int, count: int, framed_count: int) -> None:
     click.echo(
         json.dumps(
             {
+                "frames_outstanding": frames,
                 "framed_cpu_ratio": round(statistics.median(framed), 4),
                 "unary_cpu_ratio": round(statistics.median(unary), 4),
                 **{f"{k}_us": round(statistics.median(v), 1) for k, v in costs.items()},

@@ -9,10 +9,13 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from switch.config import Document
 from switch.core.outcome import Outcome
 from switch.core.response_code import CODES, OVERRIDABLE, UNKNOWN, Code, Meaning
 from switch.core.transaction import FINAL, OPEN, TABLE, AttemptEvent, AttemptState, Step, diagram
@@ -218,6 +221,99 @@ def code_row(name: str, code: Code) -> Sequence[str]:
     )
 
 
+# --- the configuration ---------------------------------------------------------------------------
+
+
+def configuration() -> str:
+    """Return the page about the tables of `switch/config.py`."""
+    return page(
+        """
+        # The configuration
+
+        <!-- Made by `make docs` from switch/config.py. -->
+
+        One TOML file. `payswitch config check FILE` says what is wrong with it, key by key, and
+        which key was probably meant; the switch does not start before nothing is. Times are in
+        seconds. Only the keys without a default must be there; `NAME` is a name of your own.
+        """,
+        *(part for path, kind in tables_of(Document, "") for part in table_page(path, kind)),
+    )
+
+
+def tables_of(kind: Any, path: str) -> Iterable[tuple[str, Any]]:
+    """Return every table of the document below `kind`, with its path."""
+    yield path, kind
+    for name, hint in get_type_hints(kind).items():
+        below = f"{path}.{name}".lstrip(".")
+        if is_dataclass(hint):
+            yield from tables_of(hint, below)
+        elif get_args(hint) and is_dataclass(entry := get_args(hint)[-1]):
+            yield from tables_of(entry, below + (".NAME" if get_origin(hint) is dict else ".[]"))
+
+
+def table_page(path: str, kind: Any) -> Iterable[str]:
+    """Return the heading of a table, what it is for, and its keys."""
+    head = f"## `{path_in_toml(path)}`" if path else "## At the top"
+    yield f"{head}\n\n{(inspect.getdoc(kind) or '').splitlines()[0]}\n"
+    hints = get_type_hints(kind)
+    texts = sentences_of(kind)
+    rows = [
+        (f"`{each.name}`", kind_in_toml(hints[each.name]), default_of(each), texts[each.name])
+        for each in fields(kind)
+        if not is_dataclass(hints[each.name])
+    ]
+    if rows:
+        yield table(("key", "kind", "default", "meaning"), rows)
+
+
+def path_in_toml(path: str) -> str:
+    """Return a table's path as the file has it."""
+    if path.endswith(".[]"):
+        return f"[[{path.removesuffix('.[]')}]]"
+    return f"[{path}]"
+
+
+def kind_in_toml(hint: object) -> str:
+    """Return what a value is called in TOML."""
+    if hint in KINDS:
+        return KINDS[hint]
+    inner = [KINDS.get(each, "table") for each in get_args(hint) if each is not type(None)]
+    if get_origin(hint) is list:
+        return f"array of {inner[0]}s"
+    return f"table of {inner[-1]}s" if get_origin(hint) is dict else inner[0]
+
+
+KINDS: dict[object, str] = {
+    bool: "boolean",
+    int: "integer",
+    float: "float",
+    str: "string",
+    datetime: "date and time",
+}
+
+
+def default_of(each: Field[object]) -> str:
+    """Return a key's default as the file would have it."""
+    if each.default is MISSING:
+        return "none" if each.default_factory is MISSING else "empty"
+    if isinstance(each.default, bool):
+        return f"`{str(each.default).lower()}`"
+    if isinstance(each.default, str):
+        return f'`"{each.default}"`' if each.default else "empty"
+    return "left out" if each.default is None else f"`{each.default}`"
+
+
+def sentences_of(kind: Any) -> dict[str, str]:
+    """Return the sentence that stands below each field in its source, by name."""
+    (written,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(written, ast.ClassDef)
+    found = {}
+    for field, text in zip(written.body, written.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+            found[ast.unparse(field.target)] = " ".join(ast.literal_eval(text.value).split())
+    return found
+
+
 # --- pages ---------------------------------------------------------------------------------------
 
 
@@ -247,6 +343,7 @@ def described(words: type[Word]) -> list[tuple[Word, str]]:
 
 PAGES: dict[str, Callable[[], str]] = {
     "life-cycle.md": life_cycle,
+    "reference/configuration.md": configuration,
     "reference/errors.md": errors,
     "reference/response-codes.md": response_codes,
 }

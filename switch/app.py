@@ -33,6 +33,7 @@ from switch.core.route import RouteBook
 from switch.core.routing import Intent, RoutingTable
 from switch.desk import OperatorDesk
 from switch.dispatcher import Dispatcher, DispatcherSettings
+from switch.enquiries import Enquiries
 from switch.errors import ConfigurationInvalid
 from switch.flow import Flow, FlowSettings
 from switch.forwarder import Forwarder
@@ -73,13 +74,13 @@ class _Rooms:
 
 
 class _Story:
-    """What happens behind the terminals' doors: two stories, one port."""
+    """What happens behind the terminals' doors: two stories and the questions about them."""
 
-    def __init__(self, flow: Flow, reversals: Reversals) -> None:
+    def __init__(self, flow: Flow, reversals: Reversals, enquiries: Enquiries) -> None:
         self.accept = flow.accept
-        self.find = flow.find
-        self.card_keys = flow.card_keys
         self.reverse = reversals.reverse
+        self.find = enquiries.find
+        self.card_keys = enquiries.card_keys
 
 
 class Supervisor:
@@ -163,12 +164,13 @@ class Supervisor:
             clock=clock,
             counters=counters,
         )
+        routes = RouteBook(settings.routes)
         flow = Flow(
             switch_id=document.switch_id,
             configuration_version=settings.version,
             settings=FlowSettings(conclude_margin_s=document.timeouts.conclude_margin_s),
             choices=settings.choices,
-            routes=RouteBook(settings.routes),
+            routes=routes,
             processors=settings.processors,
             routing=routing,
             budget=FailoverBudget(document.failover_budget, now),
@@ -178,6 +180,7 @@ class Supervisor:
             counters=counters,
             owe=forwarder.owe,
         )
+        enquiries = Enquiries(journal, routes, settings.processors, clock)
         reversals = Reversals(flow, journal, clock, forwarder.owe)
         health = HealthServicer()
         for name in routing.nodes:
@@ -186,7 +189,7 @@ class Supervisor:
             routing,
             dispatcher,
             clock,
-            flow,
+            flow.late_answers,
             lambda node, usable: health.set(node_name(node), usable),
         )
         links = NodeLinks(
@@ -201,7 +204,7 @@ class Supervisor:
         dispatcher.connect(links)
         observer.connect(links)
         servicer = TerminalServicer(
-            _Story(flow, reversals),
+            _Story(flow, reversals, enquiries),
             Rules(
                 ValidationSettings(
                     timeout_max_s=document.timeouts.payment_s,
@@ -252,7 +255,7 @@ class Supervisor:
             ("intend", rooms.flow.intend()),
             ("conclude", rooms.flow.conclude()),
             ("look up", rooms.flow.look_up()),
-            ("strangers", rooms.flow.receive_strangers()),
+            ("late answers", rooms.flow.late_answers.run()),
             ("reversals", rooms.reversals.run()),
             ("forwarder", rooms.forwarder.run()),
         ):

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from switch.clock import Clock, Wake
 from switch.core.agenda import Agenda
@@ -23,31 +22,7 @@ from switch.core.message import Event, Message, NodeAnswer, Unanswered
 from switch.core.processor import Processor
 from switch.core.routing import Permit
 from switch.core.sending import Sending
-
-
-class Links(Protocol):
-    """The links to the nodes."""
-
-    def offer(self, sending: Sending) -> None:
-        """Append to the link of ``sending.permit.node``; never blocks.
-
-        The link calls ``sending.settle`` with NOT_SENT if the item is recalled or the link ends
-        before its frame is handed to the transport, LINK_LOST if it ends afterwards, or the
-        node's answer. EXPIRED and STALLED are the dispatcher's own.
-        """
-        ...
-
-    def forget(self, sending: Sending) -> None:
-        """Do not write it if it is unwritten; do not match its answer if it is written."""
-        ...
-
-
-class Heard(Protocol):
-    """Who awaits a sending: told of each of its events, after the node was scored."""
-
-    def __call__(self, sending: Sending, event: Event, evidence: Evidence, /) -> None:
-        """Take one event."""
-        ...
+from switch.ports import Heard, Links
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +59,10 @@ class Dispatcher:
         self._clock = clock
         self._settings = settings
         self._wake = Wake(clock, self._due)
-        # Each sending is looked at twice at most: at its deadline, and at the end of its flight.
-        self._agenda: Agenda[tuple[Sending, bool]] = Agenda()
-        self._in_flight: dict[str, dict[int, Sending]] = {}
+        # Numbers, not sendings: what has landed is freed at once, and its memory is used again
+        # while it is warm, though its number stays here until its deadline.
+        self._agenda: Agenda[int] = Agenda()
+        self._in_flight: dict[int, Sending] = {}
         self._number = 0
 
     def connect(self, links: Links) -> None:
@@ -100,19 +76,13 @@ class Dispatcher:
         self._number += 1
         return Sending(self._number, message, permit, deadline_at, self.settle, heard)
 
-    def send(self, sending: Sending) -> None:
+    def send(self, sending: Sending, now: float) -> None:
         """Hand a prepared sending over to its node's link."""
-        now = self._clock.now()
         sending.offered_at = now
-        node = sending.permit.node
-        name = node.settings.name
-        in_flight = self._in_flight.get(name)
-        if in_flight is None:
-            in_flight = self._in_flight[name] = {}
-        in_flight[sending.number] = sending
-        self._agenda.add(sending.deadline_at, (sending, False))
+        self._in_flight[sending.number] = sending
+        self._agenda.add(sending.deadline_at, sending.number)
         self._wake.at(sending.deadline_at)
-        node.handed_over(now)
+        sending.permit.node.handed_over(now)
         self._links.offer(sending)
 
     def settle(self, sending: Sending, event: Event) -> None:
@@ -138,21 +108,24 @@ class Dispatcher:
 
     def stalled(self, node: str) -> None:
         """Settle what waits at a node that fell silent; the slots stay taken."""
-        for sending in list(self._in_flight.get(node, {}).values()):
-            if sending.open and sending.written:
+        for sending in list(self._in_flight.values()):
+            here = sending.permit.node.settings.name == node
+            if here and sending.open and sending.written:
                 self.settle(sending, Unanswered.STALLED)
 
     def in_flight_count(self) -> int:
         """Return how many sendings hold a slot."""
-        return sum(len(sendings) for sendings in self._in_flight.values())
+        return len(self._in_flight)
 
     def _due(self) -> None:
-        """Expire sendings whose deadline has passed, and end those whose flight has."""
+        """Look at each sending at its deadline, and at the end of its flight if it is still up."""
         now = self._clock.now()
-        for sending, flown in self._agenda.due(now):
-            if sending.landed:
+        for number in self._agenda.due(now):
+            sending = self._in_flight.get(number)
+            if sending is None:
                 continue
-            if flown:
+            flight_ends_at = sending.offered_at + self._settings.flight_time_s
+            if now >= flight_ends_at:
                 self._links.forget(sending)
                 self._land(sending, now)
             elif not sending.written:
@@ -160,7 +133,7 @@ class Dispatcher:
                 self._links.forget(sending)
                 self.settle(sending, Unanswered.NOT_SENT)
             else:
-                self._agenda.add(sending.offered_at + self._settings.flight_time_s, (sending, True))
+                self._agenda.add(flight_ends_at, number)
                 if sending.open:
                     self.settle(sending, Unanswered.EXPIRED)
         self._wake.at(self._agenda.next_at())
@@ -169,8 +142,7 @@ class Dispatcher:
         sending.landed = True
         # Whoever awaited it holds it, too: nothing that has ended may lie in a circle.
         sending.heard = _nobody
-        node = sending.permit.node
-        del self._in_flight[node.settings.name][sending.number]
+        del self._in_flight[sending.number]
         sending.permit.release(now)
 
 

@@ -20,28 +20,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from aiorwlock import RWLock
 
 from switch.clock import Clock, Wake
-from switch.core import conclusion
+from switch.core import conclusion, intent
 from switch.core.agenda import Agenda
 from switch.core.budget import FailoverBudget
 from switch.core.choice import ChoiceSettings, Later, Place, Repeat, place, way_out
-from switch.core.evidence import LATE_EVENTS, Evidence, Kind
+from switch.core.evidence import Evidence, Kind
 from switch.core.identity import (
     reference,
     retrieval_reference_number,
-    stan,
 )
-from switch.core.late import late_answer
 from switch.core.message import (
     Answer,
     Authorization,
     AuthorizationRequest,
     Claim,
-    Claimed,
     Conclusion,
     Event,
     LateAnswer,
@@ -55,15 +52,11 @@ from switch.core.message import (
     Refused,
     Reply,
     ReversalAnswer,
-    ReversalReason,
-    ReversalStatus,
-    StoredAttempt,
     StoredPayment,
-    TimelineEvent,
 )
 from switch.core.payment import Attempt, Payment, Wish
-from switch.core.processor import CardKey, Processor
-from switch.core.response_code import CANCELLED
+from switch.core.processor import Processor
+from switch.core.replay import REUSED, replay
 from switch.core.route import RouteBook
 from switch.core.routing import Permit, Refusal, RoutingTable
 from switch.core.sending import Sending
@@ -71,49 +64,15 @@ from switch.core.transaction import AttemptEvent, AttemptState
 from switch.dispatcher import Dispatcher
 from switch.errors import JournalInDoubt, JournalUnavailable
 from switch.inbox import Inbox
-from switch.telemetry import Counters, log
-
-
-class Journal(Protocol):
-    """What is durable. One contract suite holds memory, SQLite and PostgreSQL to it."""
-
-    async def commit(self, records: Sequence[Record]) -> list[Claimed | StoredPayment | None]:
-        """Write all records in one transaction; return when it is durable.
-
-        The result has one entry for each record: ``Claimed`` or the ``StoredPayment`` in the way
-        for a Claim, the stored payment in the way of a ReversalClaim's tombstone, None for the
-        rest. Calls that wait at the same time share one transaction. Raises JournalUnavailable
-        (nothing written) or JournalInDoubt.
-        """
-        ...
-
-    async def find(self, keys: Sequence[PaymentKey]) -> list[StoredPayment | None]:
-        """Read payments as of the last commit, with attempts; the timeline is left out."""
-        ...
-
-    async def timeline(self, key: PaymentKey) -> list[TimelineEvent]:
-        """Read what happened to a payment, oldest first."""
-        ...
-
-    async def find_reversal(self, key: PaymentKey) -> tuple[PaymentKey, ReversalAnswer] | None:
-        """Read a terminal's reversal by its own id: the original and the answer as of now."""
-        ...
-
-    async def find_reference(self, reference: bytes) -> tuple[PaymentKey, StoredAttempt] | None:
-        """Read an attempt by its reference, if it was ever in doubt."""
-        ...
-
-    async def owed(self) -> list[OwedReversal]:
-        """Read all reversals that are owed, oldest first, parked ones too."""
-        ...
+from switch.late_answers import LateAnswers
+from switch.ports import Journal
+from switch.telemetry import Counters
 
 
 @dataclass(frozen=True, slots=True)
 class FlowSettings:
     """Bounds of a payment's life, in seconds."""
 
-    payment_timeout_s: float = 3.0
-    """The longest a terminal may wait."""
     conclude_margin_s: float = 0.1
     """Kept back for the conclusion's commit and the way to the terminal."""
     lookups_max: int = 4096
@@ -126,6 +85,11 @@ class _Intent(NamedTuple):
     attempt: Attempt
     permit: Permit
     record: Record | None
+
+    @property
+    def opens_attempt(self) -> bool:
+        """Return whether the attempt itself becomes durable by the record."""
+        return isinstance(self.record, (Claim, OpenAttempt))
 
 
 class _Settlement(NamedTuple):
@@ -176,10 +140,9 @@ class Flow:
         self._to_look_up: Inbox[tuple[Payment, Refused]] = Inbox()
         self._to_intend: Inbox[_Intent] = Inbox()
         self._to_conclude: Inbox[_Settlement] = Inbox()
-        self._strangers: Inbox[tuple[str, NodeAnswer]] = Inbox()
         self._undecided: Agenda[Attempt] = Agenda()
         self._wake = Wake(clock, self._choose_again)
-        self._distrusted: set[str] = set()
+        self.late_answers = LateAnswers(journal, processors, clock, counters, self._record_late)
         self._held: dict[PaymentKey, list[tuple[AuthorizationRequest, Reply]]] = {}
         self._refusing: Refused | None = None
         self.wishes: Inbox[Wish] = Inbox()
@@ -218,7 +181,8 @@ class Flow:
         names = self._routes.processors_for(
             request.bin, request.merchant_id, request.amount.currency
         )
-        return tuple(self._processors[name] for name in names if name in request.envelopes)
+        sealed = request.envelopes
+        return tuple([self._processors[name] for name in names if name in sealed])
 
     def _admit(self, payment: Payment, now: float) -> None:
         """Find a place for a payment that no ledger may know."""
@@ -232,57 +196,39 @@ class Flow:
 
     def _placed(self, payment: Payment, found: Place) -> None:
         """Queue the hand-over, with the record its place asks for."""
-        if not found.fresh:
+        permit, node = found.permit, found.permit.node.settings.name
+        record: Record | None = None
+        if payment.attempts:
             self._counters.failed_over += 1
-            self._to_intend.put(_Intent(payment.attempt, found.permit, None))
-            return
-        before = payment.attempts[-1] if payment.attempts else None
-        attempt = self._open_attempt(payment, found)
-        if before is None:
-            self._to_intend.put(_Intent(attempt, found.permit, self._claim(attempt, found.permit)))
-            return
-        self._counters.failed_over += 1
-        if before.state is AttemptState.INTENDED:
-            before.advance(AttemptEvent.CLOSE)
-        record = OpenAttempt(
-            key=payment.request.key,
-            closes=before.ordinal,
-            closed_state=before.state,
-            closed_code=before.node_code,
-            reference=attempt.reference,
-            ordinal=attempt.ordinal,
-            ledger=attempt.ledger,
-            processor=attempt.processor.name,
-            node=found.permit.node.settings.name,
-            at_ms=self._clock.utc_ms(),
-        )
-        self._to_intend.put(_Intent(attempt, found.permit, record))
+        if found.fresh:
+            before = payment.attempts[-1] if payment.attempts else None
+            attempt = self._open_attempt(payment, found)
+            at_ms = self._clock.utc_ms()
+            if before is None:
+                record = intent.claim(attempt, node, self._configuration_version, at_ms)
+            else:
+                record = intent.next_attempt(before, attempt, node, at_ms)
+        self._queue(payment.attempt, permit, record)
+
+    def _queue(self, attempt: Attempt, permit: Permit, record: Record | None) -> None:
+        attempt.queued = True
+        self._to_intend.put(_Intent(attempt, permit, record))
 
     def _open_attempt(self, payment: Payment, found: Place) -> Attempt:
         payment.last_ordinal += 1
         ordinal = payment.last_ordinal
         terminal_id, request_id = payment.request.key
+        name = reference(self._switch_id, terminal_id, request_id, ordinal)
         attempt = Attempt(
             payment,
             ordinal,
-            reference(self._switch_id, terminal_id, request_id, ordinal),
+            name,
+            retrieval_reference_number(name),
             found.processor,
             found.permit.node.settings.ledger,
         )
         payment.attempts.append(attempt)
         return attempt
-
-    def _claim(self, attempt: Attempt, permit: Permit) -> Claim:
-        return Claim(
-            attempt.payment.request,
-            attempt.reference,
-            attempt.ordinal,
-            attempt.ledger,
-            attempt.processor.name,
-            permit.node.settings.name,
-            self._configuration_version,
-            self._clock.utc_ms(),
-        )
 
     # --- known ids are looked up before they are refused --------------------------------------
 
@@ -311,21 +257,15 @@ class Flow:
         """Answer everybody who asked from what was stored."""
         self._forget(payment)
         for request, reply in payment.listeners:
-            if stored.fingerprint and request.fingerprint != stored.fingerprint:
-                self._counters.refused += 1
-                reply(request, _REUSED)
-            elif stored.state is PaymentState.NOT_SENT:
-                # It reached nobody: this time it may.
+            verdict = replay(request, stored)
+            if verdict is None:
                 self._resume(request, reply, stored)
-            elif stored.state is PaymentState.REVERSED_IN_ADVANCE:
+                continue
+            if isinstance(verdict, Answer):
                 self._counters.replayed += 1
-                reply(request, _reversed_in_advance(request))
-            elif stored.answer is not None:
-                self._counters.replayed += 1
-                reply(request, stored.answer)
             else:
-                # Claimed, and not running here: only while the journal fails.
-                reply(request, Refused("OUTCOME_UNKNOWN", "the payment's outcome is not known"))
+                self._counters.refused += 1
+            reply(request, verdict)
 
     def _resume(self, request: AuthorizationRequest, reply: Reply, stored: StoredPayment) -> None:
         """Run a payment again that ended not sent, under its next reference."""
@@ -350,7 +290,11 @@ class Flow:
             # come into force, or not at all.
             async with self.toggles.reader_lock:
                 now = self._clock.now()
-                batch = [i for i in batch if self._still_placed(i, now)]
+                batch = [
+                    i
+                    for i in batch
+                    if self._still_placed(i.attempt, i.permit, i.opens_attempt, now)
+                ]
                 records = [i.record for i in batch if i.record is not None]
                 try:
                     results = iter(await self._journal.commit(records) if records else [])
@@ -360,32 +304,35 @@ class Flow:
                 except JournalInDoubt:
                     self._unintended(batch, "OUTCOME_UNKNOWN")
                     continue
+                # One deadline for all that is handed over together.
+                now = self._clock.now()
                 for item in batch:
                     result = next(results) if item.record is not None else None
                     if isinstance(result, StoredPayment):
-                        item.permit.release(self._clock.now())
+                        item.permit.release(now)
                         self._replay(item.attempt.payment, result)
                     else:
-                        self._hand_over(item)
+                        self._hand_over(item, now)
 
-    def _still_placed(self, item: _Intent, now: float) -> bool:
-        """Return whether the permit still holds; if not, choose again."""
-        attempt = item.attempt
-        if attempt.running and self._routing.recheck(item.permit, now):
+    def _still_placed(self, attempt: Attempt, permit: Permit, unwritten: bool, now: float) -> bool:
+        """Return whether the permit still holds; if not, choose again.
+
+        ``unwritten``: the attempt is not durable yet, so it is as if it had never been opened.
+        """
+        if attempt.running and self._routing.recheck(permit, now):
             return True
-        item.permit.release(now)
+        attempt.queued = False
+        permit.release(now)
         if not attempt.running:
             # Settled while it waited here: by an older sending's answer, or by the terminal.
             return False
         if attempt.state is AttemptState.REPEATING:
             self._pursue(attempt, now)
-        elif isinstance(item.record, Claim):
-            # Nothing is durable: as if it had only now been accepted.
+            return False
+        if unwritten:
             attempt.payment.attempts.pop()
             attempt.payment.last_ordinal -= 1
-            self._admit(attempt.payment, now)
-        else:
-            self._admit(attempt.payment, now)
+        self._admit(attempt.payment, now)
         return False
 
     def _unintended(self, batch: list[_Intent], reason: str) -> None:
@@ -399,18 +346,18 @@ class Flow:
                 Refused(reason if first else "OUTCOME_UNKNOWN", "the journal cannot be written"),
             )
 
-    def _hand_over(self, item: _Intent) -> None:
+    def _hand_over(self, item: _Intent, now: float) -> None:
         """Offer a durable intent to its node's link."""
         attempt, permit = item.attempt, item.permit
-        now = self._clock.now()
         if isinstance(item.record, OpenRepeat):
             attempt.doubt_durable = True
         intended = attempt.state is AttemptState.INTENDED
         if intended and attempt.payment.voids and self._cancel_if_wished(attempt):
             permit.release(now)
             return
-        if not self._still_placed(item._replace(record=None), now):
+        if not self._still_placed(attempt, permit, False, now):
             return
+        attempt.queued = False
         repeat = attempt.state is AttemptState.REPEATING
         if repeat:
             self._counters.repeated += 1
@@ -420,8 +367,8 @@ class Flow:
             request,
             request.envelopes[attempt.processor.name],
             repeat,
-            stan(attempt.reference),
-            retrieval_reference_number(attempt.reference),
+            attempt.retrieval_reference_number[-6:],
+            attempt.retrieval_reference_number,
         )
         attempt.advance(AttemptEvent.HAND_OVER)
         attempt.reached = True
@@ -432,7 +379,7 @@ class Flow:
             partial(self._settle, attempt),
         )
         attempt.sent(sending)
-        self._dispatcher.send(sending)
+        self._dispatcher.send(sending, now)
 
     # --- settle ------------------------------------------------------------------------------
 
@@ -440,7 +387,8 @@ class Flow:
         """Take what came back for an attempt, or did not."""
         now = self._clock.now()
         if not attempt.running:
-            self._late(attempt, sending, event, evidence, now)
+            if isinstance(event, NodeAnswer):
+                self.late_answers.take(attempt, sending, event, evidence)
             return
         kind = evidence.kind
         if kind is Kind.APPROVED or kind is Kind.DECLINED:
@@ -479,21 +427,22 @@ class Flow:
     ) -> None:
         """A sending provably had no effect: another node, unless an older one is in doubt."""
         payment = attempt.payment
-        if attempt.doubted:
-            self._pursue(attempt, now)
+        if attempt.state is AttemptState.REPEATING:
+            self._ask_again(attempt, now)
             return
-        attempt.reached = False
+        # It was the only one: whatever doubt there was is resolved by it.
+        attempt.reached = attempt.doubted = False
         attempt.why = evidence.why
         if evidence.reseal:
             self._end_unsent(attempt, Refused("RESEAL", "the envelope's key is not known"))
             return
-        payment.spent_nodes.add(sending.permit.node.settings.name)
+        payment.spent_nodes |= {sending.permit.node.settings.name}
         self._admit(payment, now)
 
     def _failed(self, attempt: Attempt, said: NodeAnswer, evidence: Evidence, now: float) -> None:
         """A technical answer: another ledger if the code allows it, else the terminal is told."""
-        if attempt.doubted:
-            self._pursue(attempt, now)
+        if attempt.state is AttemptState.REPEATING:
+            self._ask_again(attempt, now)
             return
         attempt.node_code = said.response_code
         if evidence.other_ledger:
@@ -511,34 +460,32 @@ class Flow:
         attempt.why = evidence.why
         attempt.reason = evidence.reason
         if evidence.kind is Kind.WAIT:
-            at = min(now + self._choices.ask_again_s, attempt.payment.decide_by)
-            self._choose_later(attempt, at)
+            self._ask_again(attempt, now)
         else:
             self._pursue(attempt, now)
 
     def _pursue(self, attempt: Attempt, now: float) -> None:
-        """Choose the way out of doubt."""
-        if not attempt.running or attempt.awaited():
+        """Choose the way out of doubt, unless somebody else is still about to find it."""
+        if not attempt.in_doubt or attempt.queued or attempt.awaited():
             return
-        chosen = way_out(attempt, self._routing, self._distrusted, self._choices, now)
+        chosen = way_out(attempt, self._routing, self.late_answers.distrusted, self._choices, now)
         if isinstance(chosen, Repeat):
             attempt.advance(AttemptEvent.REPEAT)
-            record = None
-            if not attempt.doubt_durable:
-                record = OpenRepeat(
-                    attempt.payment.request.key,
-                    attempt.ordinal,
-                    attempt.reference,
-                    chosen.permit.node.settings.name,
-                    attempt.why,
-                    self._clock.utc_ms(),
-                )
-            self._to_intend.put(_Intent(attempt, chosen.permit, record))
+            node = chosen.permit.node.settings.name
+            record = intent.repeat(attempt, node, self._clock.utc_ms())
+            if record is not None and node not in attempt.asked:
+                self._counters.failed_over += 1
+            self._queue(attempt, chosen.permit, record)
         elif isinstance(chosen, Later):
             self._choose_later(attempt, chosen.at)
         else:
             attempt.advance(AttemptEvent.GIVE_UP)
             self._conclude(attempt, conclusion.given_up(attempt, self._clock.utc_ms()))
+
+    def _ask_again(self, attempt: Attempt, now: float) -> None:
+        """Give the ledger, or a node that could not help, a moment."""
+        at = min(now + self._choices.ask_again_s, attempt.payment.decide_by)
+        self._choose_later(attempt, at)
 
     def _choose_later(self, attempt: Attempt, at: float) -> None:
         self._undecided.add(at, attempt)
@@ -563,6 +510,9 @@ class Flow:
             attempt.advance(AttemptEvent.CLOSE)
         ended = conclusion.not_sent(attempt, self._clock.utc_ms())
         self._to_conclude.put(_Settlement((ended,), attempt.payment, refused, None))
+
+    def _record_late(self, record: LateAnswer) -> None:
+        self._to_conclude.put(_Settlement((record,), None, None, record.owed))
 
     async def conclude(self) -> None:
         """Pump: write down how payments ended, then say so."""
@@ -596,6 +546,9 @@ class Flow:
 
     def _answer(self, payment: Payment, verdict: Answer | Refused) -> None:
         """Tell everybody who asked for a payment; it runs no more."""
+        if self._running.get(payment.request.key) is not payment:
+            # The journal failed in the middle of it, and they were told so.
+            return
         self._forget(payment)
         request, reply = payment.listeners[0]
         reply(request, verdict)
@@ -608,7 +561,7 @@ class Flow:
                 reply(twin, verdict)
             elif twin.fingerprint != request.fingerprint:
                 self._counters.refused += 1
-                reply(twin, _REUSED)
+                reply(twin, REUSED)
             else:
                 self._counters.replayed += 1
                 reply(twin, replace(verdict, replayed=True))
@@ -620,69 +573,6 @@ class Flow:
         payment.attempts.clear()
         for wish in payment.voids:
             self.wishes.put(wish)
-
-    # --- late answers --------------------------------------------------------------------------
-
-    def _late(
-        self, attempt: Attempt, sending: Sending, event: Event, evidence: Evidence, now: float
-    ) -> None:
-        """An answer to an attempt that has ended: record it, owe back what it proves taken."""
-        if not isinstance(event, NodeAnswer):
-            return
-        at_ms = self._clock.utc_ms()
-        contradicts, owed = False, None
-        happened = LATE_EVENTS.get(evidence.kind)
-        if happened is not None:
-            before = attempt.state
-            contradicts = attempt.advance(happened).contradicts
-            if attempt.state is not before:
-                owed = conclusion.owed_in_full(attempt, ReversalReason.LATE, at_ms)
-        record = LateAnswer(
-            key=attempt.payment.request.key,
-            ordinal=attempt.ordinal,
-            reference=attempt.reference,
-            node=sending.permit.node.settings.name,
-            response_code=event.response_code,
-            approved_amount_minor=event.approved_amount_minor,
-            delay_ms=int((now - sending.offered_at) * 1000),
-            contradicts=contradicts,
-            owed=owed,
-            at_ms=at_ms,
-        )
-        self._note_late(record, attempt.ledger)
-
-    def distrust(self, ledger: str) -> None:
-        """Send no repeats to a ledger any more: it does not keep its promise, or made none."""
-        self._distrusted.add(ledger)
-
-    def stranger(self, node: str, said: NodeAnswer) -> None:
-        """Take an answer that no sending in flight belongs to."""
-        self._strangers.put((node, said))
-
-    async def receive_strangers(self) -> None:
-        """Pump: find out what answers without a sending belong to."""
-        while True:
-            for node, said in await self._strangers.take():
-                try:
-                    found = await self._journal.find_reference(said.reference)
-                    stored = (await self._journal.find([found[0]]))[0] if found else None
-                except (JournalUnavailable, JournalInDoubt):
-                    continue
-                if found is None or stored is None:
-                    self._counters.strangers += 1
-                    log().warning("answer_to_unknown_reference", node=node)
-                    continue
-                codes = self._processors[found[1].processor].codes
-                record = late_answer(stored, found[1], node, said, codes, self._clock.utc_ms())
-                self._note_late(record, found[1].ledger)
-
-    def _note_late(self, record: LateAnswer, ledger: str) -> None:
-        self._counters.late_answers += 1
-        if record.contradicts:
-            self._counters.contradictions += 1
-            self.distrust(ledger)
-            log().error("ledger_contradicts_itself", ledger=ledger, node=record.node)
-        self._to_conclude.put(_Settlement((record,), None, None, record.owed))
 
     # --- what the terminal's reversals need of a running payment ---------------------------------
 
@@ -696,7 +586,7 @@ class Flow:
         A wish that cannot be granted while the payment runs is put back into ``wishes`` when the
         payment has ended.
         """
-        payment.voids.append(wish)
+        payment.voids += (wish,)
         if payment.attempts and payment.attempt.state in (
             AttemptState.SENT,
             AttemptState.REPEATING,
@@ -710,7 +600,7 @@ class Flow:
         wish = next((w for w in payment.voids if w.request.amount in (None, asked)), None)
         if wish is None:
             return False
-        payment.voids.remove(wish)
+        payment.voids = tuple(w for w in payment.voids if w is not wish)
         attempt.advance(AttemptEvent.VOID)
         attempt.why = "cancelled"
         at_ms = self._clock.utc_ms()
@@ -732,29 +622,7 @@ class Flow:
             for request, reply in waiting:
                 self.accept([request], reply)
 
-    # --- reading, and the end --------------------------------------------------------------------
-
-    async def find(self, key: PaymentKey) -> StoredPayment | Refused:
-        """Read a payment with its timeline."""
-        try:
-            stored = (await self._journal.find([key]))[0]
-            if stored is None:
-                return Refused("PAYMENT_UNKNOWN", "no payment of this terminal has this request_id")
-            stored.timeline = await self._journal.timeline(key)
-        except (JournalUnavailable, JournalInDoubt):
-            return Refused("JOURNAL_UNAVAILABLE", "the journal cannot be read")
-        return stored
-
-    def card_keys(self, bin_digits: str, merchant_id: str, currency: str) -> list[CardKey]:
-        """Return the keys to seal to, in route order; retired ones are left out."""
-        utc_ms = self._clock.utc_ms()
-        names = self._routes.processors_for(bin_digits, merchant_id, currency)
-        return [
-            key
-            for name in names
-            for key in self._processors[name].card_keys
-            if key.not_after_ms > utc_ms
-        ]
+    # --- the end ---------------------------------------------------------------------------------
 
     def refuse_all(self, refused: Refused) -> None:
         """Take no new payments from now on; known ones are still answered."""
@@ -765,7 +633,6 @@ class Flow:
         return len(self._running)
 
 
-_REUSED = Refused("REQUEST_ID_REUSED", "another request was made under this request_id")
 _UNKNOWN = Refused("OUTCOME_UNKNOWN", "the outcome could not be written down")
 
 
@@ -775,19 +642,3 @@ def _unplaced(found: Refusal | None) -> Refused:
     if found is Refusal.FULL:
         return Refused("OVERLOADED", "busy, try again in 2 s")
     return Refused("NO_NODE_READY", "no node is ready, try again in 1 s")
-
-
-def _reversed_in_advance(request: AuthorizationRequest) -> Answer:
-    nothing = request.amount.nothing()
-    return Answer(
-        approved=False,
-        response_code=CANCELLED,
-        approved_amount=nothing,
-        authorization_code="",
-        processor="",
-        retrieval_reference_number="",
-        replayed=True,
-        reversal=ReversalStatus.NONE,
-        reversed_amount=nothing,
-        processing_s=None,
-    )

@@ -26,8 +26,8 @@ from switch.core.routing import Permit, RoutingTable
 from switch.core.sending import Sending
 from switch.dispatcher import Dispatcher
 from switch.errors import JournalInDoubt, JournalUnavailable
-from switch.flow import Journal
 from switch.inbox import Inbox
+from switch.ports import Journal
 from switch.telemetry import Counters, log
 
 
@@ -175,7 +175,7 @@ class Forwarder:
             sending = self._dispatcher.prepare(
                 message, permit, now + self._node_timeout_s, _Listener(self, owed)
             )
-            self._dispatcher.send(sending)
+            self._dispatcher.send(sending, now)
 
     def _ring(self) -> None:
         self._inbox.put(_Ring())

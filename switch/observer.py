@@ -7,22 +7,14 @@ half-open breaker wants, tells the dispatcher of a node that fell silent, and lo
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from switch.clock import Clock, Wake
 from switch.core.message import NodeAnswer
 from switch.core.routing import RoutingTable
 from switch.dispatcher import Dispatcher
-from switch.flow import Flow
+from switch.late_answers import LateAnswers
+from switch.ports import EchoSource
 from switch.telemetry import log
-
-
-class EchoSource(Protocol):
-    """Who can ask a node whether it is there."""
-
-    def request_echo(self, node: str) -> None:
-        """Send an echo over the node's link soon."""
-        ...
 
 
 class Observer:
@@ -33,14 +25,14 @@ class Observer:
         routing: RoutingTable,
         dispatcher: Dispatcher,
         clock: Clock,
-        flow: Flow,
+        late_answers: LateAnswers,
         tell_usable: Callable[[str, bool], None],
     ) -> None:
         """Wire the ports; ``tell_usable`` hears whether a node may be used, when that changes."""
         self._routing = routing
         self._dispatcher = dispatcher
         self._clock = clock
-        self._flow = flow
+        self._late_answers = late_answers
         self._tell_usable = tell_usable
         self._usable = dict.fromkeys(routing.nodes, False)
         self._echoes: EchoSource | None = None
@@ -74,7 +66,7 @@ class Observer:
         seen.link_ready(self._clock.now())
         log().info("link_ready", node=node, accepts_repeat=accepts_repeat)
         if not accepts_repeat:
-            self._flow.distrust(seen.settings.ledger)
+            self._late_answers.distrusted.add(seen.settings.ledger)
         self.look()
 
     def link_refused(self, node: str, why: str) -> None:
@@ -104,4 +96,4 @@ class Observer:
 
     def late_answer(self, node: str, said: NodeAnswer) -> None:
         """A node has answered what nothing in flight asked."""
-        self._flow.stranger(node, said)
+        self._late_answers.stranger(node, said)

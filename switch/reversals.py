@@ -26,7 +26,8 @@ from switch.core.message import (
 from switch.core.payment import Wish
 from switch.core.reversal import decide
 from switch.errors import JournalInDoubt, JournalUnavailable
-from switch.flow import Flow, Journal
+from switch.flow import Flow
+from switch.ports import Journal
 
 
 class Reversals:

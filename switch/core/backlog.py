@@ -39,7 +39,9 @@ class BacklogSettings:
     """Pace of the store-and-forward, in seconds and messages."""
 
     backoff_first_s: float = 0.5
+    """The wait after the first failed send; doubled each time."""
     backoff_max_s: float = 60.0
+    """The longest wait."""
     parallel_max: int = 32
     """Reversals under way per ledger at most."""
     page_after_sends: int = 10

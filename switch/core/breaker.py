@@ -75,11 +75,15 @@ class BreakerSettings:
     calls_min: int = 20
     """Shares of fewer calls than this say nothing."""
     failed_share: float = 0.5
+    """The share of failures among the last calls that trips it."""
     slow_share: float = 0.5
+    """The share of slow answers among them that trips it."""
     slow_floor_s: float = 0.5
     """An answer faster than this is never slow; half of the node timeout."""
     open_first_s: float = 1.0
+    """How long it stays open the first time; doubled each time it fails again."""
     open_max_s: float = 30.0
+    """How long it stays open at most."""
     echoes: int = 2
     """Echoes that must be answered before the first live permit."""
     echo_every_s: float = 0.25

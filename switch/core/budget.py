@@ -19,6 +19,7 @@ class BudgetSettings:
     capacity: float = 512.0
     """Tokens at most; at least twice the limits of a tier."""
     refill_per_s: float = 25.0
+    """Tokens that come back per second."""
 
 
 class FailoverBudget:

@@ -19,6 +19,7 @@ Both reserve what they grant: a returned permit holds its slot.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -77,27 +78,39 @@ def place(
     """Return where the payment goes next, why it goes nowhere, or None if its time is up."""
     if payment.decide_by - now < settings.dispatch_floor_s:
         return None
+    if not payment.attempts:
+        return _along(payment, routing, payment.spent_nodes, Refusal.NOT_READY, now)
     spent = payment.spent_nodes
     refusal = Refusal.NOT_READY
-    current = payment.attempts[-1] if payment.attempts else None
-    if current is not None and current.state is AttemptState.INTENDED:
+    current = payment.attempts[-1]
+    if current.state is AttemptState.INTENDED:
         granted = routing.admit(current.processor.name, now, ledger=current.ledger, exclude=spent)
         if isinstance(granted, Permit):
             return Place(granted, current.processor, fresh=False)
         refusal = granted
     if payment.ledgers_reached() >= LEDGERS_MAX:
         return refusal
-    failed = current is not None and current.state is AttemptState.FAILED
+    failed = current.state is AttemptState.FAILED
     if failed and not budget.available(now):
         return refusal
-    elsewhere = spent
-    if payment.attempts:
-        elsewhere = spent | routing.nodes_before({a.ledger for a in payment.attempts})
+    before = routing.nodes_before({a.ledger for a in payment.attempts})
+    found = _along(payment, routing, spent | before, refusal, now)
+    if failed and isinstance(found, Place):
+        budget.spend(now)
+    return found
+
+
+def _along(
+    payment: Payment,
+    routing: RoutingTable,
+    exclude: Collection[str],
+    refusal: Refusal,
+    now: float,
+) -> Place | Refusal:
+    """Return a place along the payment's route, or the best reason why there is none."""
     for processor in payment.plan:
-        granted = routing.admit(processor.name, now, exclude=elsewhere)
+        granted = routing.admit(processor.name, now, exclude=exclude)
         if isinstance(granted, Permit):
-            if failed:
-                budget.spend(now)
             return Place(granted, processor, fresh=True)
         if granted is Refusal.FULL:
             refusal = granted

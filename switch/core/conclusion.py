@@ -13,7 +13,7 @@ Reversals are always full here: a partial one is only ever asked for by a termin
 
 from __future__ import annotations
 
-from switch.core.identity import retrieval_reference_number, reversal_reference
+from switch.core.identity import reversal_reference
 from switch.core.message import (
     Answer,
     Conclusion,
@@ -34,18 +34,26 @@ from switch.core.transaction import AttemptState
 
 def approved(attempt: Attempt, said: NodeAnswer, at_ms: int) -> Conclusion:
     """Return the conclusion of an approval the terminal can take."""
-    amount = Money(said.approved_amount_minor, attempt.payment.request.amount.currency)
-    answer = _answer(attempt, said.response_code, said.processing_s)
-    answer.approved = True
-    answer.approved_amount = amount
-    answer.authorization_code = said.authorization_code
+    nothing = attempt.payment.request.amount.nothing()
+    answer = Answer(
+        approved=True,
+        response_code=said.response_code,
+        approved_amount=Money(said.approved_amount_minor, nothing.currency),
+        authorization_code=said.authorization_code,
+        processor=attempt.processor.name,
+        retrieval_reference_number=attempt.retrieval_reference_number,
+        replayed=False,
+        reversal=ReversalStatus.NONE,
+        reversed_amount=nothing,
+        processing_s=said.processing_s,
+    )
     return _conclusion(attempt, answer, None, at_ms)
 
 
 def part_refused(attempt: Attempt, said: NodeAnswer, at_ms: int) -> Conclusion:
     """Return the conclusion of a partial approval at a terminal that cannot take it."""
     amount = Money(said.approved_amount_minor, attempt.payment.request.amount.currency)
-    answer = _answer(attempt, INSUFFICIENT, said.processing_s)
+    answer = _decline(attempt, INSUFFICIENT, said.processing_s)
     answer.reversal = ReversalStatus.OWED
     owed = owed_in_full(attempt, ReversalReason.COULD_NOT_COMPLETE, at_ms)
     owed.amount = amount
@@ -56,19 +64,19 @@ def declined(attempt: Attempt, said: NodeAnswer, at_ms: int) -> Conclusion:
     """Return the conclusion of a decline, or of a technical answer that found no other ledger."""
     # Only a processed item has a code; a reference reversed before it was decided has none.
     code = said.response_code if said.disposition is Disposition.PROCESSED else CANCELLED
-    return _conclusion(attempt, _answer(attempt, code, said.processing_s), None, at_ms)
+    return _conclusion(attempt, _decline(attempt, code, said.processing_s), None, at_ms)
 
 
 def given_up(attempt: Attempt, at_ms: int) -> Conclusion:
     """Return the conclusion of doubt: 91, and the reversal owed."""
-    answer = _answer(attempt, INOPERATIVE, None)
+    answer = _decline(attempt, INOPERATIVE, None)
     answer.reversal = ReversalStatus.OWED
     return _conclusion(attempt, answer, owed_in_full(attempt, attempt.reason, at_ms), at_ms)
 
 
 def cancelled(attempt: Attempt, at_ms: int) -> Conclusion:
     """Return the conclusion of a payment its terminal reversed while it ran."""
-    answer = _answer(attempt, CANCELLED, None)
+    answer = _decline(attempt, CANCELLED, None)
     owed = None
     if attempt.state is AttemptState.OWED:
         answer.reversal = ReversalStatus.OWED
@@ -105,7 +113,7 @@ def owed_in_full(attempt: Attempt, reason: ReversalReason, at_ms: int) -> OwedRe
     )
 
 
-def _answer(attempt: Attempt, code: str, processing_s: float | None) -> Answer:
+def _decline(attempt: Attempt, code: str, processing_s: float | None) -> Answer:
     nothing = attempt.payment.request.amount.nothing()
     return Answer(
         approved=False,
@@ -113,7 +121,7 @@ def _answer(attempt: Attempt, code: str, processing_s: float | None) -> Answer:
         approved_amount=nothing,
         authorization_code="",
         processor=attempt.processor.name,
-        retrieval_reference_number=retrieval_reference_number(attempt.reference),
+        retrieval_reference_number=attempt.retrieval_reference_number,
         replayed=False,
         reversal=ReversalStatus.NONE,
         reversed_amount=nothing,

@@ -22,7 +22,9 @@ class HealthSettings:
     """How many checks make a change."""
 
     fall: int = 3
+    """Failed checks in a row that make a node ill."""
     rise: int = 2
+    """Good checks in a row that make it well."""
     alive_s: float = 1.0
     """For this long after an answered payment a failed check does not count."""
 

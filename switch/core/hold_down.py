@@ -29,6 +29,7 @@ class HoldDownSettings:
     flaps: int = 5
     """Falls within ``flap_s`` that make a node a flapping one."""
     flap_s: float = 600.0
+    """How far back falls are counted."""
     flap_factor: float = 4.0
     """How much longer a flapping node waits."""
 

@@ -81,15 +81,10 @@ def check_request_id(
 def reference(switch_id: str, terminal_id: str, request_id: bytes, ordinal: int) -> bytes:
     """Return the 16 bytes that one ledger knows one authorization by."""
     switch, terminal = switch_id.encode(), terminal_id.encode()
+    # The lengths in front of the texts keep any two different inputs different.
     return sha256(
-        b"payswitch-reference-v1"
-        + len(switch).to_bytes(4, "big")
-        + switch
-        + len(terminal).to_bytes(4, "big")
-        + terminal
-        + len(request_id).to_bytes(4, "big")
-        + request_id
-        + ordinal.to_bytes(4, "big")
+        b"payswitch-reference-v1 %d:%b %d:%b %d:%b %d"
+        % (len(switch), switch, len(terminal), terminal, len(request_id), request_id, ordinal)
     ).digest()[:16]
 
 

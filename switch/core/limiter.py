@@ -68,6 +68,7 @@ class Limiter:
         "_ramp_at",
         "_settings",
         "_started_at",
+        "_unreserved",
         "_weight",
         "in_doubt",
         "in_flight",
@@ -82,6 +83,7 @@ class Limiter:
         self._ramp_at = -math.inf
         self._failures = 0.0
         self._failures_at = -math.inf
+        self._unreserved = self._bound(limit, reversal=False)
         self.limit = limit
         self.in_flight = 0
         self.in_doubt = 0
@@ -101,8 +103,10 @@ class Limiter:
 
     def has_room(self, now: float, *, reversal: bool) -> bool:
         """Return whether a slot is free for a reversal, or for an authorization."""
-        if self.in_flight >= self._bound(self.limit, reversal):
+        if self.in_flight >= (self.limit if reversal else self._unreserved):
             return False
+        if now - self._ramp_at >= self._settings.ramp_s:
+            return True
         return self.in_flight - self.in_doubt < self._bound(self.limit_now(now), reversal)
 
     def load(self, now: float) -> float:

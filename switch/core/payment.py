@@ -47,9 +47,9 @@ class Payment:
     attempts: list[Attempt] = field(default_factory=list)
     last_ordinal: int = -1
     """Of the identity's attempts, earlier runs included."""
-    spent_nodes: set[str] = field(default_factory=set)
+    spent_nodes: frozenset[str] = frozenset()
     """Nodes that said, for this payment, that they will not have it."""
-    voids: list[Wish] = field(default_factory=list)
+    voids: tuple[Wish, ...] = ()
     """The terminal's reversals that came while it runs."""
 
     @property
@@ -69,6 +69,7 @@ class Attempt:
     payment: Payment
     ordinal: int
     reference: bytes
+    retrieval_reference_number: str
     processor: Processor
     ledger: str
     state: AttemptState = AttemptState.INTENDED
@@ -76,6 +77,8 @@ class Attempt:
     """Something was handed over under this reference, and may have arrived."""
     doubted: bool = False
     doubt_durable: bool = False
+    queued: bool = False
+    """A hand-over waits for its commit."""
     why: str = ""
     """The evidence that settled it, or put it in doubt."""
     reason: ReversalReason = ReversalReason.TIMED_OUT
@@ -97,6 +100,11 @@ class Attempt:
         """Return whether its outcome is still to be found."""
         return self.state in OPEN
 
+    @property
+    def in_doubt(self) -> bool:
+        """Return whether something left and no final answer is known."""
+        return self.doubted and self.state in (AttemptState.SENT, AttemptState.REPEATING)
+
     def awaited(self) -> bool:
         """Return whether a sending is out that may still answer in time."""
         return any(s.open for s in self.sendings)
@@ -104,7 +112,8 @@ class Attempt:
     def sent(self, sending: Sending) -> None:
         """Remember a sending; forget those that hold no slot any more."""
         self.asked.add(sending.permit.node.settings.name)
-        self.sendings = [s for s in self.sendings if not s.landed]
+        if self.sendings:
+            self.sendings = [s for s in self.sendings if not s.landed]
         self.sendings.append(sending)
 
     def occupied(self) -> set[str]:

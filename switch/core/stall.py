@@ -30,8 +30,11 @@ class StallSettings:
     waiting_min: int = 8
     """Silence of a node with fewer than this many sendings says nothing."""
     silence_min_s: float = 0.25
+    """Silence shorter than this is no stall."""
     silence_max_s: float = 1.0
+    """Silence longer than this always is."""
     p99_factor: float = 3.0
+    """In between, silence is a stall from this many times the node's p99 on."""
     look_every_s: float = 0.025
     """How often a silent node with too few sendings is looked at again."""
     late_s: float = 0.05

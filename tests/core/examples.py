@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from switch.core.identity import retrieval_reference_number
 from switch.core.message import (
     Answer,
     AuthorizationRequest,
@@ -69,6 +70,7 @@ def attempt(state: AttemptState = AttemptState.INTENDED, **changes: Any) -> Atte
         "payment": changes.pop("payment", None) or payment(),
         "ordinal": 0,
         "reference": REFERENCE,
+        "retrieval_reference_number": retrieval_reference_number(REFERENCE),
         "processor": Processor("P"),
         "ledger": "L",
         "state": state,

@@ -94,14 +94,14 @@ def test_a_payment_goes_to_no_processor_that_cannot_open_its_card() -> None:
 def test_what_came_back_unsent_goes_to_another_node_of_its_ledger_under_its_reference() -> None:
     table, paid = routing("P-1/L", "P-2/L", "Q-1/M"), payment(NOW, plan=(Q, P))
     attempt(payment=paid)
-    paid.spent_nodes.add("P-1")
+    paid.spent_nodes |= {"P-1"}
     assert placed(place(paid, table, fresh_budget(0.0), SETTINGS, NOW)) == ("P-2", False)
 
 
 def test_only_where_its_ledger_has_no_node_it_takes_a_new_reference_elsewhere() -> None:
     table, paid = routing("P-1/L", "P-2/L", "Q-1/M"), payment(NOW, plan=(P, Q))
     attempt(payment=paid)
-    paid.spent_nodes.update({"P-1", "P-2"})
+    paid.spent_nodes |= {"P-1", "P-2"}
     assert placed(place(paid, table, fresh_budget(0.0), SETTINGS, NOW)) == ("Q-1", True)
 
 
@@ -144,7 +144,7 @@ def test_a_ledger_of_which_nothing_was_reached_does_not_count() -> None:
     table, paid = routing("P-1/L", "Q-1/M", "R-1/N"), payment(NOW, plan=(P, Q, R))
     attempt(AttemptState.FAILED, payment=paid, reached=True)
     attempt(payment=paid, ordinal=1, ledger="M", processor=Q)
-    paid.spent_nodes.add("Q-1")
+    paid.spent_nodes |= {"Q-1"}
     assert placed(place(paid, table, fresh_budget(), SETTINGS, NOW)) == ("R-1", True)
 
 

@@ -52,10 +52,17 @@ def test_an_attempt_runs_while_its_outcome_is_to_be_found(state: AttemptState) -
     assert attempt(state).running == (state in OPEN)
 
 
+@pytest.mark.parametrize("state", AttemptState)
+def test_an_attempt_is_in_doubt_until_it_is_settled_or_provably_unsent(state: AttemptState) -> None:
+    left = state in {AttemptState.SENT, AttemptState.REPEATING}
+    assert attempt(state, doubted=True).in_doubt == left
+    assert not attempt(state, doubted=False).in_doubt
+
+
 def test_a_new_attempt_is_intended_and_nobody_is_at_it() -> None:
     paid = payment()
-    assert (paid.last_ordinal, paid.plan, paid.spent_nodes, paid.voids) == (-1, (), set(), [])
-    new = Attempt(paid, 0, REFERENCE, Processor("P"), "L")
+    assert (paid.last_ordinal, paid.plan, paid.spent_nodes, paid.voids) == (-1, (), frozenset(), ())
+    new = Attempt(paid, 0, REFERENCE, "000000000001", Processor("P"), "L")
     assert (new.doubt_durable, new.reason) == (False, ReversalReason.TIMED_OUT)
     assert new.advance(AttemptEvent.HAND_OVER) == Step(AttemptState.SENT)
     assert (new.reached, new.doubted, new.asked) == (False, False, set())

@@ -86,6 +86,17 @@ def test_the_table_has_every_code_of_the_specification_and_no_other() -> None:
     assert CODES.keys() == SPECIFIED.keys() == ADVISED.keys()
 
 
+def test_a_code_has_one_of_six_meanings() -> None:
+    assert [meaning.name for meaning in Meaning] == [
+        "APPROVED",
+        "PARTIAL",
+        "DECLINED",
+        "TECHNICAL",
+        "WAIT",
+        "IN_DOUBT",
+    ]
+
+
 def test_a_decline_never_harms_the_node_that_gave_it() -> None:
     for row in CODES.values():
         if row.meaning in {Meaning.APPROVED, Meaning.PARTIAL, Meaning.DECLINED, Meaning.WAIT}:
@@ -186,7 +197,11 @@ def test_an_approval_keeps_its_meaning(overrides: dict[str, str]) -> None:
 
 
 def test_no_code_can_be_made_an_approval() -> None:
-    assert not set(OVERRIDABLE.values()) & {Meaning.APPROVED, Meaning.PARTIAL}
+    assert OVERRIDABLE == {
+        "declined": Meaning.DECLINED,
+        "technical": Meaning.TECHNICAL,
+        "in_doubt": Meaning.IN_DOUBT,
+    }
     assert problems_with({"05": "approved", "00": "lost"}) == [
         'code "05": "approved" is none of declined, technical, in_doubt',
         'code "00" is an approval and keeps its meaning',

@@ -303,6 +303,39 @@ def test_too_little_time_is_refused_before_anything_is_written() -> None:
     in_loop(shared, story)
 
 
+def test_an_attempt_whose_node_falls_before_the_commit_leaves_no_trace() -> None:
+    def make() -> World:
+        return World(
+            [
+                NodeSettings("a1", "acme", "left", "-", tier=0, limit=32),
+                NodeSettings("a2", "acme", "right", "-", tier=1, limit=32),
+                NodeSettings("a3", "acme", "right", "-", tier=2, limit=32),
+            ],
+            {"acme": Processor("acme")},
+        )
+
+    async def story(w: World) -> None:
+        w.node_does(
+            "a1",
+            lambda s: w.answer(s, node_answer(s, disposition=Disposition.NOT_PROCESSED)),
+        )
+        w.node_answers("a3")
+        # The pump is in the commit of the second payment when the first comes back unprocessed;
+        # the place it is given then is lost before the pump gets to it.
+        w.send(payment(1))
+        await asyncio.sleep(COMMIT_S * 0.9)
+        w.send(payment(2))
+        await asyncio.sleep(COMMIT_S * 0.6)
+        w.kill("a2")
+        await asyncio.sleep(1)
+        assert all(approved(v) for v in w.verdicts())
+        assert len(w.verdicts()) == 2
+        opened = {r.reference for r in w.journal.of(OpenAttempt)}
+        assert {s.message.reference for s in w.authorizations("a3")} == opened
+
+    in_loop(make, story)
+
+
 # --- in doubt -----------------------------------------------------------------------------------
 
 
@@ -503,6 +536,73 @@ def test_a_stalled_node_is_left_at_once_and_its_link_stays_open() -> None:
     in_loop(shared, story)
 
 
+async def expired_without_a_stand_in(w: World) -> Sending:
+    """Let the only sending of a payment expire while the backup is away; return the sending."""
+    w.kill("a2")
+    w.send(payment())
+    await asyncio.sleep(1.02)
+    (sending,) = w.authorizations()
+    assert not sending.open
+    assert not w.told
+    return sending
+
+
+def test_the_only_sending_says_late_that_it_was_not_processed_and_that_resolves_the_doubt() -> None:
+    async def story(w: World) -> None:
+        sending = await expired_without_a_stand_in(w)
+        w.answer(sending, node_answer(sending, disposition=Disposition.NOT_PROCESSED))
+        await asyncio.sleep(0.5)
+        (verdict,) = w.verdicts()
+        assert refused(verdict) == "NO_NODE_READY"
+        (ended,) = w.journal.of(Conclusion)
+        assert ended.state is AttemptState.NOT_SENT
+        assert ended.owed is None
+
+    in_loop(shared, story)
+
+
+def test_the_only_sending_answers_late_with_a_technical_code_and_nothing_is_owed() -> None:
+    async def story(w: World) -> None:
+        sending = await expired_without_a_stand_in(w)
+        w.answer(sending, node_answer(sending, "92"))
+        await asyncio.sleep(0.5)
+        (verdict,) = w.verdicts()
+        assert isinstance(verdict, Answer)
+        assert verdict.response_code == "92"
+        assert w.counters.owed == 0
+
+    in_loop(shared, story)
+
+
+def test_a_technical_code_on_a_repeat_resolves_nothing() -> None:
+    async def story(w: World) -> None:
+        w.node_answers("a2", "92")
+        w.send(payment())
+        await asyncio.sleep(0.01)
+        w.kill("a1")
+        await asyncio.sleep(4)
+        (verdict,) = w.verdicts()
+        assert isinstance(verdict, Answer)
+        assert verdict.response_code == "91"
+        assert w.counters.owed == 1
+        assert len(w.authorizations("a2")) < 100, "a node that cannot help is given a moment"
+
+    in_loop(shared, story)
+
+
+def test_one_repeat_is_under_way_at_a_time_however_often_doubt_is_looked_at() -> None:
+    async def story(w: World) -> None:
+        w.kill("a2")
+        w.send(payment())
+        await asyncio.sleep(1.02)
+        w.revive("a2")
+        w.kill("a1")
+        await asyncio.sleep(0.5)
+        assert len(w.authorizations("a2")) == 1
+
+    in_loop(shared, story)
+
+
 # --- technical answers --------------------------------------------------------------------------
 
 
@@ -648,6 +748,21 @@ def test_an_outcome_that_could_not_be_written_is_told_as_unknown() -> None:
 
         w.node_does("a1", answer_and_fail)
         assert refused(await w.ask(payment())) == "OUTCOME_UNKNOWN"
+
+    in_loop(shared, story)
+
+
+def test_whoever_was_told_that_the_journal_failed_is_told_nothing_more() -> None:
+    async def story(w: World) -> None:
+        w.send(payment())
+        await asyncio.sleep(0.01)
+        w.journal.fail_with = JournalInDoubt("fsync")
+        (first,) = w.authorizations()
+        await asyncio.sleep(1.02)
+        assert [refused(v) for v in w.verdicts()] == ["OUTCOME_UNKNOWN"]
+        w.answer(first, node_answer(first))
+        await asyncio.sleep(0.1)
+        assert len(w.told) == 1
 
     in_loop(shared, story)
 

@@ -145,7 +145,11 @@ class World:
         self.reversals = Reversals(self.flow, self.journal, self.clock, self.forwarder.owe)
         self.usable: dict[str, bool] = {}
         self.observer = Observer(
-            self.routing, self.dispatcher, self.clock, self.flow, self.usable.__setitem__
+            self.routing,
+            self.dispatcher,
+            self.clock,
+            self.flow.late_answers,
+            self.usable.__setitem__,
         )
         self.observer.connect(self)
         self.dead: set[str] = set()
@@ -163,7 +167,7 @@ class World:
                     self.flow.intend(),
                     self.flow.conclude(),
                     self.flow.look_up(),
-                    self.flow.receive_strangers(),
+                    self.flow.late_answers.run(),
                     self.reversals.run(),
                     self.forwarder.run(),
                 )

@@ -19,7 +19,15 @@ from switch.store.sqlite.file import (
     open_for_reading,
     require_sqlite,
 )
-from tests.store.records import START_MS, SWITCH, claim
+from tests.store.records import (
+    START_MS,
+    SWITCH,
+    approved,
+    claim,
+    in_advance,
+    key,
+    next_attempt,
+)
 
 
 async def open_at(path: Path) -> SqliteJournal:
@@ -135,6 +143,25 @@ async def test_a_readers_connection_cannot_write(tmp_path: Path) -> None:
     reader = open_for_reading(path, None)
     with pytest.raises(apsw.ReadOnlyError):
         reader.execute("DELETE FROM payments")
+    reader.close()
+    await journal.close()
+
+
+async def test_all_attempts_stand_in_one_view_for_whoever_reads_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = await open_at(path)
+    await journal.commit([claim(1), next_attempt(key(1)), approved(key(1), 1), claim(2)])
+    await journal.commit([in_advance(7, key(3))])
+    reader = open_for_reading(path, None)
+    found = reader.execute(
+        "SELECT request_id, ordinal, node, attempt_state, closed_ms, approved_minor "
+        "FROM attempts ORDER BY request_id, ordinal"
+    ).fetchall()
+    assert found == [
+        (key(1).request_id, 0, "acme-1", 6, START_MS + 101, 0),
+        (key(1).request_id, 1, "zenith-1", 4, START_MS + 200, 1000),
+        (key(2).request_id, 0, "acme-1", 1, None, 0),
+    ]
     reader.close()
     await journal.close()
 

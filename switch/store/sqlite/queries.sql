@@ -186,31 +186,34 @@ SET parked = ?2, parked_ms = ?3
 WHERE reversal_reference = ?1 AND acknowledged_ms IS NULL;
 
 -- name: read_payment
+-- A PaymentRow, and behind it an AttemptRow without its key.
 SELECT
     request_id, terminal_id, fingerprint, state, kind, amount_minor, currency, bin, last_four,
     merchant_id, merchant_category_code, country, entry_mode, accepts_partial,
     configuration_version, terminal_time_ms, claimed_ms, approved, response_code, approved_minor,
-    authorization_code, answer_processor, retrieval_reference_number, concluded_ms
+    authorization_code, answer_processor, retrieval_reference_number, concluded_ms,
+    ordinal, reference, ledger, processor, node, attempt_state, doubted, opened_ms,
+    node_answer_code, closed_why, doubted_ms, doubted_why, repeat_node, concluded_ms,
+    iif(approved, approved_minor, 0)
 FROM payments
 WHERE request_id = ?1 AND terminal_id = ?2;
 
--- name: read_attempts
+-- name: read_earlier_attempts
 SELECT
     request_id, terminal_id, ordinal, reference, ledger, processor, node, attempt_state, doubted,
-    opened_ms, node_answer_code, closed_why, doubted_ms, doubted_why, repeat_node, closed_ms,
-    approved_minor
-FROM attempts
+    opened_ms, node_answer_code, closed_why, doubted_ms, doubted_why, repeat_node, closed_ms
+FROM earlier_attempts
 WHERE request_id = ?1 AND terminal_id = ?2
 ORDER BY ordinal;
 
 -- name: read_reversals
+-- In any order: SQLite would pay for a sorter even where there is none, which is nearly always.
 SELECT
     request_id, terminal_id, reversal_reference, ordinal, reference, ledger, in_full, amount_minor,
     currency, reason, owed_ms, sends, first_sent_ms, parked, parked_ms, acknowledged_ms,
     acknowledged_by, acknowledged_code
 FROM reversals
-WHERE request_id = ?1 AND terminal_id = ?2
-ORDER BY owed_ms, reversal_reference;
+WHERE request_id = ?1 AND terminal_id = ?2;
 
 -- name: read_late_answers
 SELECT

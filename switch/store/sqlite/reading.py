@@ -27,9 +27,9 @@ QUERIES = named_queries(Path(__file__).with_name("queries.sql"))
 _COUNT_OWED = QUERIES["count_owed"]
 _COUNT_RUNNING = QUERIES["count_running"]
 _FIND_REFERENCE = QUERIES["find_reference"]
-_READ_ATTEMPTS = QUERIES["read_attempts"]
 _READ_AUDIT = QUERIES["read_audit"]
 _READ_AUDIT_HEAD = QUERIES["read_audit_head"]
+_READ_EARLIER_ATTEMPTS = QUERIES["read_earlier_attempts"]
 _READ_INTENTS = QUERIES["read_intents"]
 _READ_LATE_ANSWERS = QUERIES["read_late_answers"]
 _READ_OWED = QUERIES["read_owed"]
@@ -39,6 +39,8 @@ _READ_RUNNING = QUERIES["read_running"]
 _READ_TERMINALS = QUERIES["read_terminals"]
 _READ_TERMINAL_REVERSAL = QUERIES["read_terminal_reversal"]
 _READ_TERMINAL_REVERSALS_OF = QUERIES["read_terminal_reversals_of"]
+
+_PAYMENT = len(PaymentRow._fields)
 
 
 class Reading:
@@ -50,14 +52,19 @@ class Reading:
     def rows(self, key: PaymentKey) -> PaymentRows | None:
         """Read a payment with its attempts and reversals."""
         name = (key.request_id, key.terminal_id)
-        payment = self._execute(_READ_PAYMENT, name).get
-        if payment is None:
+        found = self._execute(_READ_PAYMENT, name).get
+        if found is None:
             return None
-        return PaymentRows(
-            PaymentRow._make(payment),
-            [AttemptRow._make(row) for row in self._execute(_READ_ATTEMPTS, name)],
-            [ReversalRow._make(row) for row in self._execute(_READ_REVERSALS, name)],
-        )
+        payment, last = PaymentRow._make(found[:_PAYMENT]), found[_PAYMENT:]
+        attempts = []
+        if last[0] is not None:
+            earlier = self._execute(_READ_EARLIER_ATTEMPTS, name)
+            attempts = [AttemptRow._make((*row, 0)) for row in earlier]
+            attempts.append(AttemptRow._make((*name, *last)))
+        reversals = [ReversalRow._make(row) for row in self._execute(_READ_REVERSALS, name)]
+        if len(reversals) > 1:
+            reversals.sort(key=lambda row: (row.owed_ms, row.reversal_reference))
+        return PaymentRows(payment, attempts, reversals)
 
     def payment(self, key: PaymentKey) -> StoredPayment | None:
         """Read a payment as of now."""
@@ -91,10 +98,10 @@ class Reading:
         if found is None:
             return None
         request_id, terminal_id, ordinal = found
-        for row in map(AttemptRow._make, self._execute(_READ_ATTEMPTS, (request_id, terminal_id))):
-            if row.ordinal == ordinal:
-                return PaymentKey(terminal_id, request_id), stored_attempt(row)
-        return None
+        key = PaymentKey(terminal_id, request_id)
+        rows = self.rows(key)
+        attempts = [] if rows is None else rows.attempts
+        return next((key, stored_attempt(row)) for row in attempts if row.ordinal == ordinal)
 
     def owed(self) -> list[ReversalRow]:
         """Read all reversals that are owed, oldest first."""
