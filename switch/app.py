@@ -46,10 +46,12 @@ from switch.rpc.server import Port, PortSettings, operator_port, terminal_port
 from switch.rpc.terminal import TerminalServicer, TerminalSettings
 from switch.rpc.transport import ChannelSecurity, ServerSecurity
 from switch.rpc.validation import Rules, ValidationSettings
-from switch.store.journal import JournalUnusable
+from switch.store.journal import JournalState, JournalUnusable
 from switch.store.sqlite import SqliteJournal
 from switch.telemetry import Counters, configure_logging, log
 
+_JOURNAL_LOOK_S = 0.1
+"""How often the journal's state is looked at."""
 _COLLECT_EVERY = 50_000
 """Net allocations between two looks of the garbage collector."""
 _FIRST_LINK_WITHIN_S = 1.0
@@ -157,7 +159,7 @@ class Supervisor:
         forwarder = Forwarder(
             settings=document.reversals,
             backlog=Backlog(document.reversals, chance),
-            node_timeout_s=document.timeouts.node_s,
+            processors=settings.processors,
             journal=journal,
             routing=routing,
             dispatcher=dispatcher,
@@ -251,6 +253,7 @@ class Supervisor:
         )
 
     async def _start(self, rooms: _Rooms) -> None:
+        self.spawn(self._watch_journal(rooms), "journal watch")
         for name, pump in (
             ("intend", rooms.flow.intend()),
             ("conclude", rooms.flow.conclude()),
@@ -273,6 +276,14 @@ class Supervisor:
         gc.collect()
         gc.freeze()
         gc.set_threshold(_COLLECT_EVERY)
+
+    async def _watch_journal(self, rooms: _Rooms) -> None:
+        """Say aloud that the journal has stopped, and let callers look elsewhere."""
+        while rooms.journal.state is JournalState.OPEN:
+            await self._clock.sleep(_JOURNAL_LOOK_S)
+        if rooms.journal.state is JournalState.STOPPED:
+            log().critical("journal_stopped", why=rooms.journal.stopped_because)
+            rooms.terminals.health.stop()
 
     def _say_ready(self, rooms: _Rooms, recovered: int) -> None:
         listen = self._configuration.document.listen

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import difflib
 import hashlib
+import math
 import tomllib
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
@@ -195,7 +196,7 @@ def load(path: Path) -> Configuration:
         data = tomllib.loads(raw.decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
         raise ConfigurationInvalid(f"{path}: {fault}") from fault
-    _refuse(path, _unknown_keys(data, Document, ""))
+    _refuse(path, _unknown_keys(data, Document, "") + _unbounded(data, ""))
     try:
         document = msgspec.convert(data, Document)
     except msgspec.ValidationError as fault:
@@ -231,6 +232,19 @@ def _unknown_keys(data: Any, kind: Any, where: str) -> list[str]:
     return found
 
 
+def _unbounded(data: Any, where: str) -> list[str]:
+    """Return a sentence for each number that is none: TOML has nan and inf."""
+    if isinstance(data, dict):
+        return [p for key, value in data.items() for p in _unbounded(value, f"{where}{key}.")]
+    if isinstance(data, list):
+        return [
+            p for index, value in enumerate(data) for p in _unbounded(value, f"{where}{index}.")
+        ]
+    if isinstance(data, float) and not math.isfinite(data):
+        return [f"{where.rstrip('.')} = {data} must be a finite number"]
+    return []
+
+
 def _problems(document: Document) -> list[str]:
     """Return every rule the document breaks, a sentence each with its key."""
     return [
@@ -239,9 +253,24 @@ def _problems(document: Document) -> list[str]:
         *_route_problems(document),
         *_processor_problems(document),
         *_listen_problems(document),
+        *_name_problems(document),
         *(f"routing: {p}" for p in document.routing.problems()),
         *(f"reversals: {p}" for p in document.reversals.problems()),
     ]
+
+
+def _name_problems(document: Document) -> list[str]:
+    names = {"switch_id": document.switch_id}
+    names |= {f"nodes.{name}.ledger": node.ledger for name, node in document.nodes.items()}
+    names |= {f"nodes.{name}": name for name in document.nodes}
+    names |= {f"processors.{name}": name for name in document.processors}
+    broken = [f"{key} must not be empty" for key, name in names.items() if not name.strip()]
+    broken += [
+        f'tls.{f.name} = "{path}": there is no such file'
+        for f in fields(document.tls)
+        if (path := getattr(document.tls, f.name)) and not Path(path).is_file()
+    ]
+    return broken
 
 
 def _timeout_problems(document: Document) -> list[str]:
@@ -304,6 +333,16 @@ def _route_problems(document: Document) -> list[str]:
             for name in route.processors
             if name not in document.processors
         ]
+        with_nodes = {node.processor for node in document.nodes.values()}
+        broken += [
+            f'routes.{index}.processors: "{name}" has no node'
+            for name in route.processors
+            if name in document.processors and name not in with_nodes
+        ]
+        broken += [
+            f'routes.{index}.processors: "{name}" stands there more than once'
+            for name in sorted({n for n in route.processors if route.processors.count(n) > 1})
+        ]
         broken += [
             f'routes.{index}.bins: "{text}" is neither six digits nor a range of them, '
             f'as "400000-499999"'
@@ -351,6 +390,8 @@ def _address_problems(key: str, address: str) -> list[str]:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65_535:
         return [f'{key} = "{address}" is not host:port']
+    if not key.startswith("listen") and int(port) == 0:
+        return [f'{key} = "{address}": the port must be 1 or more']
     if key.startswith("listen"):
         try:
             ip_address(host.strip("[]"))

@@ -124,18 +124,20 @@ class Dispatcher:
             sending = self._in_flight.get(number)
             if sending is None:
                 continue
-            flight_ends_at = sending.offered_at + self._settings.flight_time_s
-            if now >= flight_ends_at:
-                self._links.forget(sending)
-                self._land(sending, now)
-            elif not sending.written:
+            if not sending.written:
                 # It never left the link's outbox, and now it never will.
                 self._links.forget(sending)
                 self.settle(sending, Unanswered.NOT_SENT)
-            else:
+                continue
+            # This process may have slept through both instants: first the one, then the other.
+            if sending.open:
+                self.settle(sending, Unanswered.EXPIRED)
+            flight_ends_at = sending.offered_at + self._settings.flight_time_s
+            if now < flight_ends_at:
                 self._agenda.add(flight_ends_at, number)
-                if sending.open:
-                    self.settle(sending, Unanswered.EXPIRED)
+            else:
+                self._links.forget(sending)
+                self._land(sending, now)
         self._wake.at(self._agenda.next_at())
 
     def _land(self, sending: Sending, now: float) -> None:

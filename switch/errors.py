@@ -123,7 +123,7 @@ REASONS: dict[str, Reason] = {
 
 
 class JournalUnavailable(Exception):
-    """The journal stopped before this batch was begun: nothing of it was written."""
+    """The journal has stopped, or is closed, for good: nothing of this batch was written."""
 
 
 class JournalInDoubt(Exception):

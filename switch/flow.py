@@ -409,6 +409,7 @@ class Flow:
         """Conclude with the ledger's final answer."""
         at_ms = self._clock.utc_ms()
         attempt.node_code = said.response_code
+        attempt.final = said
         if attempt.doubted:
             attempt.why = attempt.why or evidence.why
         if evidence.kind is Kind.DECLINED:
@@ -445,6 +446,7 @@ class Flow:
             self._ask_again(attempt, now)
             return
         attempt.node_code = said.response_code
+        attempt.payment.failure = said
         if evidence.other_ledger:
             found = place(attempt.payment, self._routing, self._budget, self._choices, now)
             if isinstance(found, Place):
@@ -508,6 +510,12 @@ class Flow:
         """End a payment that reached nobody: durably not sent, then refused."""
         if attempt.state is AttemptState.INTENDED:
             attempt.advance(AttemptEvent.CLOSE)
+        failure = attempt.payment.failure
+        if failure is not None:
+            # It did reach a ledger before, which could not decide: that is what is told.
+            ended = conclusion.declined(attempt, failure, self._clock.utc_ms())
+            self._conclude(attempt, ended)
+            return
         ended = conclusion.not_sent(attempt, self._clock.utc_ms())
         self._to_conclude.put(_Settlement((ended,), attempt.payment, refused, None))
 

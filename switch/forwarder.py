@@ -8,6 +8,7 @@ a crash it begins with that list and nothing is lost, not even the repeat mark.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from switch.clock import Clock, Wake
@@ -22,6 +23,7 @@ from switch.core.message import (
     ReversalParked,
     ReversalSent,
 )
+from switch.core.processor import Processor
 from switch.core.routing import Permit, RoutingTable
 from switch.core.sending import Sending
 from switch.dispatcher import Dispatcher
@@ -38,6 +40,8 @@ class _Heard(NamedTuple):
     node: str
     event: Event
     evidence: Evidence
+    late: bool
+    """We had stopped waiting for it, and put the reversal back."""
 
 
 class _Ring(NamedTuple):
@@ -48,13 +52,14 @@ class Forwarder:
     """Sends reversals until their ledgers acknowledge them."""
 
     __slots__ = (
+        "_acknowledged",
         "_backlog",
         "_clock",
         "_counters",
         "_dispatcher",
         "_inbox",
         "_journal",
-        "_node_timeout_s",
+        "_processors",
         "_routing",
         "_settings",
         "_wake",
@@ -65,17 +70,19 @@ class Forwarder:
         *,
         settings: BacklogSettings,
         backlog: Backlog,
-        node_timeout_s: float,
+        processors: Mapping[str, Processor],
         journal: Journal,
         routing: RoutingTable,
         dispatcher: Dispatcher,
         clock: Clock,
         counters: Counters,
     ) -> None:
-        """Wire the ports; ``node_timeout_s`` is how long one sending is waited for."""
+        """Wire the ports."""
         self._settings = settings
         self._backlog = backlog
-        self._node_timeout_s = node_timeout_s
+        self._processors = processors
+        self._acknowledged: set[bytes] = set()
+        """Those whose acknowledgement came late, while they are sent again or about to be."""
         self._journal = journal
         self._routing = routing
         self._dispatcher = dispatcher
@@ -96,6 +103,8 @@ class Forwarder:
         """Pump: begin with what the journal says is owed, then go on for ever."""
         for owed in await self._journal.owed():
             self._backlog.owe(owed)
+            if owed.ledger not in self._routing.ledgers:
+                log().error("owed_to_unknown_ledger", ledger=owed.ledger)
         self._inbox.put(_Ring())
         while True:
             batch = await self._inbox.take()
@@ -109,6 +118,7 @@ class Forwarder:
                 await self._settle(heard)
                 await self._send()
             except (JournalUnavailable, JournalInDoubt):
+                # The journal has stopped for good, and with it this process takes no payments.
                 # Nothing is lost: it is owed in the journal, and the next process begins there.
                 log().error("reversals_wait_for_the_journal", owed=len(self._backlog))
                 return
@@ -121,13 +131,24 @@ class Forwarder:
         done: list[OwedReversal] = []
         for item in heard:
             owed = item.owed
-            if item.evidence.kind is Kind.APPROVED:
+            name = owed.reversal_reference
+            if owed in done or not self._backlog.holds(owed):
+                continue
+            if name in self._acknowledged:
+                if not item.late:
+                    done.append(owed)
+            elif item.evidence.kind is Kind.APPROVED:
                 code = item.event.response_code if isinstance(item.event, NodeAnswer) else ""
                 records.append(
                     ReversalAcknowledged(owed.reversal_reference, item.node, code, at_ms)
                 )
-                done.append(owed)
                 self._counters.acknowledged += 1
+                if item.late:
+                    self._acknowledged.add(name)
+                else:
+                    done.append(owed)
+            elif item.late:
+                continue
             elif item.evidence.why == "malformed":
                 records.append(ReversalParked(owed.reversal_reference, "malformed", at_ms))
                 done.append(owed)
@@ -139,7 +160,11 @@ class Forwarder:
         if records:
             await self._journal.commit(records)
         for owed in done:
-            self._backlog.done(owed)
+            self._done(owed)
+
+    def _done(self, owed: OwedReversal) -> None:
+        self._acknowledged.discard(owed.reversal_reference)
+        self._backlog.done(owed)
 
     async def _send(self) -> None:
         """Write down what is about to be sent, then hand it over."""
@@ -147,6 +172,9 @@ class Forwarder:
         granted: list[tuple[OwedReversal, Permit]] = []
         refused: list[OwedReversal] = []
         for owed in self._backlog.due(now):
+            if owed.reversal_reference in self._acknowledged:
+                self._done(owed)
+                continue
             permit = self._routing.admit_reversal(owed.ledger, now)
             if isinstance(permit, Permit):
                 granted.append((owed, permit))
@@ -173,21 +201,31 @@ class Forwarder:
                 owed.reason,
             )
             sending = self._dispatcher.prepare(
-                message, permit, now + self._node_timeout_s, _Listener(self, owed)
+                message, permit, now + self._timeout_s(permit), _Listener(self, owed)
             )
             self._dispatcher.send(sending, now)
+
+    def _timeout_s(self, permit: Permit) -> float:
+        return self._processors[permit.node.settings.processor].node_timeout_s
 
     def _ring(self) -> None:
         self._inbox.put(_Ring())
 
-    def heard(self, owed: OwedReversal, sending: Sending, event: Event, evidence: Evidence) -> None:
+    def heard(
+        self, owed: OwedReversal, sending: Sending, event: Event, evidence: Evidence, *, late: bool
+    ) -> None:
         """Take what came back for a reversal."""
         node = sending.permit.node.settings.name
-        self._inbox.put(_Heard(owed, node, event, evidence))
+        self._inbox.put(_Heard(owed, node, event, evidence, late))
 
 
 class _Listener:
-    """Awaits one sending of a reversal; only its first event counts."""
+    """Awaits one sending of a reversal.
+
+    Its first event settles the sending. If that was our own impatience, an acknowledgement may
+    still come, and is as good as any: a ledger that is slower than we wait would else be asked for
+    ever.
+    """
 
     __slots__ = ("_forwarder", "_heard", "_owed")
 
@@ -197,8 +235,5 @@ class _Listener:
         self._heard = False
 
     def __call__(self, sending: Sending, event: Event, evidence: Evidence, /) -> None:
-        # After a time-out the reversal is sent again under the same reference; that one's answer
-        # settles it, so a late acknowledgement of the first may be dropped.
-        if not self._heard:
-            self._heard = True
-            self._forwarder.heard(self._owed, sending, event, evidence)
+        self._forwarder.heard(self._owed, sending, event, evidence, late=self._heard)
+        self._heard = True

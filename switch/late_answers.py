@@ -15,16 +15,20 @@ from collections.abc import Callable, Mapping
 
 from switch.clock import Clock
 from switch.core import conclusion
-from switch.core.evidence import LATE_EVENTS, Evidence
+from switch.core.evidence import LATE_EVENTS, Evidence, Kind
 from switch.core.late import late_answer
-from switch.core.message import LateAnswer, NodeAnswer, ReversalReason
+from switch.core.message import Disposition, LateAnswer, NodeAnswer, ReversalReason
 from switch.core.payment import Attempt
 from switch.core.processor import Processor
+from switch.core.response_code import CODES
 from switch.core.sending import Sending
 from switch.errors import JournalInDoubt, JournalUnavailable
 from switch.inbox import Inbox
 from switch.ports import Journal
 from switch.telemetry import Counters, log
+
+_STRANGERS_MAX = 4096
+"""A node that floods us with answers nobody asked for fills this and no more."""
 
 
 class LateAnswers:
@@ -58,9 +62,12 @@ class LateAnswers:
         at_ms = self._clock.utc_ms()
         contradicts, owed = False, None
         happened = LATE_EVENTS.get(evidence.kind)
-        if happened is not None:
+        # Only what was decided can contradict: "already reversed" may be our own doing.
+        if happened is not None and said.disposition is Disposition.PROCESSED:
             before = attempt.state
             contradicts = attempt.advance(happened).contradicts
+            if evidence.kind is Kind.APPROVED and attempt.differs(said):
+                contradicts = True
             if attempt.state is not before:
                 owed = conclusion.owed_in_full(attempt, ReversalReason.LATE, at_ms)
         record = LateAnswer(
@@ -79,7 +86,10 @@ class LateAnswers:
 
     def stranger(self, node: str, said: NodeAnswer) -> None:
         """Take an answer that no sending in flight belongs to."""
-        self._strangers.put((node, said))
+        if len(self._strangers) < _STRANGERS_MAX:
+            self._strangers.put((node, said))
+        else:
+            self._counters.strangers += 1
 
     async def run(self) -> None:
         """Pump: find out what strangers belong to."""
@@ -99,7 +109,9 @@ class LateAnswers:
             log().warning("answer_to_unknown_reference", node=node)
             return
         attempt = found[1]
-        codes = self._processors[attempt.processor].codes
+        # A processor that is configured no more has no words of its own left.
+        processor = self._processors.get(attempt.processor)
+        codes = CODES if processor is None else processor.codes
         self._note(
             late_answer(stored, attempt, node, said, codes, self._clock.utc_ms()), attempt.ledger
         )

@@ -32,8 +32,8 @@ class Journal(Protocol):
 
         The result has one entry for each record: ``Claimed`` or the ``StoredPayment`` in the way
         for a Claim, the stored payment in the way of a ReversalClaim's tombstone, None for the
-        rest. Calls that wait at the same time share one transaction. Raises JournalUnavailable
-        (nothing written) or JournalInDoubt.
+        rest. Calls that wait at the same time share one transaction. It waits as long as it may
+        still succeed; JournalUnavailable (nothing written) and JournalInDoubt are for good.
         """
         ...
 

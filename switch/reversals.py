@@ -18,6 +18,7 @@ from collections.abc import Callable
 from switch.clock import Clock
 from switch.core.message import (
     OwedReversal,
+    PaymentKey,
     Refused,
     ReversalAnswer,
     ReversalRequest,
@@ -33,7 +34,7 @@ from switch.ports import Journal
 class Reversals:
     """Takes reversals from terminals."""
 
-    __slots__ = ("_clock", "_flow", "_journal", "_owe")
+    __slots__ = ("_clock", "_flow", "_journal", "_owe", "_pending")
 
     def __init__(
         self, flow: Flow, journal: Journal, clock: Clock, owe: Callable[[OwedReversal], None]
@@ -43,12 +44,32 @@ class Reversals:
         self._journal = journal
         self._clock = clock
         self._owe = owe
+        self._pending: dict[PaymentKey, list[Wish]] = {}
+        """By a reversal's own id: those that came under it while it is decided."""
 
     async def reverse(self, request: ReversalRequest) -> ReversalAnswer | Refused:
         """Reverse a payment; the caller may leave, the reversal goes on."""
         told: asyncio.Future[ReversalAnswer | Refused] = asyncio.get_running_loop().create_future()
-        self._flow.wishes.put(Wish(request, told.set_result))
+
+        def tell(answer: ReversalAnswer | Refused) -> None:
+            told.set_result(answer)
+            self._next(request.key)
+
+        self._begin(Wish(request, tell))
         return await asyncio.shield(told)
+
+    def _begin(self, wish: Wish) -> None:
+        """Let a wish be decided; one whose id is being decided waits until that is durable."""
+        waiting = self._pending.get(wish.request.key)
+        if waiting is None:
+            self._pending[wish.request.key] = []
+            self._flow.wishes.put(wish)
+        else:
+            waiting.append(wish)
+
+    def _next(self, key: PaymentKey) -> None:
+        for wish in self._pending.pop(key):
+            self._begin(wish)
 
     async def run(self) -> None:
         """Pump: decide what terminals wish."""

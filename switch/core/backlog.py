@@ -133,6 +133,11 @@ class Backlog:
         else:
             del self._lines[owed.reference]
 
+    def holds(self, owed: OwedReversal) -> bool:
+        """Return whether it is still owed, and its turn."""
+        line = self._lines.get(owed.reference)
+        return line is not None and line[0] is owed
+
     def next_at(self, now: float) -> float | None:
         """Return when ``due`` may have something, given that it has just been asked."""
         instants = [

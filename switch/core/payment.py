@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from switch.core.message import (
     AuthorizationRequest,
+    Disposition,
+    NodeAnswer,
     Refused,
     Reply,
     ReversalAnswer,
@@ -49,6 +51,8 @@ class Payment:
     """Of the identity's attempts, earlier runs included."""
     spent_nodes: frozenset[str] = frozenset()
     """Nodes that said, for this payment, that they will not have it."""
+    failure: NodeAnswer | None = None
+    """A technical answer that ended an attempt: what the terminal is told if no other takes it."""
     voids: tuple[Wish, ...] = ()
     """The terminal's reversals that came while it runs."""
 
@@ -84,6 +88,8 @@ class Attempt:
     reason: ReversalReason = ReversalReason.TIMED_OUT
     """What its reversal would say."""
     node_code: str = ""
+    final: NodeAnswer | None = None
+    """The ledger's final answer."""
     sendings: list[Sending] = field(default_factory=list)
     """Those that may still hold a slot at their node, waited for or not."""
     asked: set[str] = field(default_factory=set)
@@ -108,6 +114,17 @@ class Attempt:
     def awaited(self) -> bool:
         """Return whether a sending is out that may still answer in time."""
         return any(s.open for s in self.sendings)
+
+    def differs(self, said: NodeAnswer) -> bool:
+        """Return whether another approval is not the one the ledger gave first."""
+        first = self.final
+        return (
+            first is not None
+            and self.state is AttemptState.APPROVED
+            and said.disposition is Disposition.PROCESSED
+            and (said.approved_amount_minor, said.authorization_code)
+            != (first.approved_amount_minor, first.authorization_code)
+        )
 
     def sent(self, sending: Sending) -> None:
         """Remember a sending; forget those that hold no slot any more."""

@@ -139,7 +139,7 @@ class RoutingTable:
         """Reserve a place for an authorization at a node of the processor, or of one ledger."""
         if ledger is not None:
             return self._choose(self.ledgers[ledger], now, exclude, reversal=False)
-        nodes = self._processors[processor]
+        nodes = self._processors.get(processor, [])
         if not exclude:
             for node in nodes:
                 if node.wants_live(now):
@@ -150,7 +150,8 @@ class RoutingTable:
         self, ledger: str, now: float, exclude: Collection[str] = ()
     ) -> Permit | Refusal:
         """Reserve a place for a reversal at a node of the ledger."""
-        return self._choose(self.ledgers[ledger], now, exclude, reversal=True)
+        # What is owed may be owed to a ledger that is configured no more.
+        return self._choose(self.ledgers.get(ledger, ()), now, exclude, reversal=True)
 
     def recheck(self, permit: Permit, now: float) -> bool:
         """Return whether what the permit was granted for may still be handed over."""

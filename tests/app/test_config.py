@@ -98,6 +98,12 @@ def test_a_value_of_the_wrong_kind_is_refused_with_its_key(tmp_path: Path) -> No
     [
         ('processor = "beta"', 'processor = "gamma"', 'nodes.beta-1.processor = "gamma"'),
         ('ledger = "beta"', 'ledger = "acme"', 'belongs to processor "acme" already'),
+        ("tier = 1", "weight = nan", "nodes.acme-2.weight = nan must be a finite number"),
+        ("127.0.0.1:7301", "127.0.0.1:0", "the port must be 1 or more"),
+        ('switch_id = "s1"', 'switch_id = ""', "switch_id must not be empty"),
+        ('ledger = "beta"', 'ledger = " "', "nodes.beta-1.ledger must not be empty"),
+        ('["beta", "acme"]', '["beta", "beta"]', '"beta" stands there more than once'),
+        ('processor = "beta"', 'processor = "acme"', 'routes.0.processors: "beta" has no node'),
         ("tier = 1", "tier = -1", "nodes.acme-2.tier must be 0 or more"),
         ("tier = 1", "limit = 1", "nodes.acme-2.limit must be 2 or more"),
         ("tier = 1", "weight = 0.0", "nodes.acme-2.weight must be above 0"),
@@ -129,6 +135,8 @@ def test_each_broken_rule_is_named_with_its_key(
 @pytest.mark.parametrize(
     ("section", "expected"),
     [
+        ("[timeouts]\npayment_s = nan", "timeouts.payment_s = nan must be a finite number"),
+        ('[tls]\ncertificate = "nowhere.pem"', 'tls.certificate = "nowhere.pem"'),
         ("[timeouts]\nnode_s = 0.0", "timeouts.node_s must be above 0"),
         ("[timeouts]\nnode_s = 2.0", "timeouts.payment_s = 3.0 is too short"),
         ("[timeouts]\nflight_s = 1.0", "timeouts.flight_s must be at least"),

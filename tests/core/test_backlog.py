@@ -363,6 +363,18 @@ def test_a_parked_reversal_is_not_sent_and_does_not_hold_back_its_reference() ->
     assert made.due(0.0) == [next_one]
 
 
+def test_a_reversal_is_held_while_it_is_owed_and_its_turn() -> None:
+    first, second = owed(1), owed(2)
+    made = backlog(first, second)
+    assert (made.holds(first), made.holds(second), made.holds(owed(1))) == (True, False, False)
+    made.due(0.0)
+    made.done(first)
+    assert (made.holds(first), made.holds(second)) == (False, True)
+    made.due(0.0)
+    made.done(second)
+    assert (made.holds(first), made.holds(second)) == (False, False)
+
+
 def test_only_the_head_of_a_reference_can_be_done() -> None:
     first, second = owed(1), owed(2)
     made = backlog(first, second)

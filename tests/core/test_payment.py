@@ -2,12 +2,12 @@
 
 import pytest
 
-from switch.core.message import Authorization, ReversalReason
+from switch.core.message import Authorization, Disposition, ReversalReason
 from switch.core.payment import Attempt, Wish
 from switch.core.processor import Processor
 from switch.core.sending import Sending
 from switch.core.transaction import OPEN, TABLE, AttemptEvent, AttemptState, Step
-from tests.core.examples import REFERENCE, attempt, payment, permit, request, unheard, wish
+from tests.core.examples import REFERENCE, attempt, payment, permit, request, said, unheard, wish
 
 
 def sending(number: int, node: str = "P-1") -> Sending:
@@ -59,6 +59,18 @@ def test_an_attempt_is_in_doubt_until_it_is_settled_or_provably_unsent(state: At
     assert not attempt(state, doubted=False).in_doubt
 
 
+def test_another_approval_differs_in_its_amount_or_its_authorization_code() -> None:
+    approved = attempt(AttemptState.APPROVED)
+    assert not approved.differs(said())
+    approved.final = said()
+    assert not approved.differs(said(sending_number=2, processing_s=1.0))
+    assert approved.differs(said(approved_amount_minor=1249))
+    assert approved.differs(said(authorization_code="B1"))
+    assert not approved.differs(said("", disposition=Disposition.ALREADY_REVERSED))
+    approved.state = AttemptState.OWED
+    assert not approved.differs(said(authorization_code="B1"))
+
+
 def test_a_new_attempt_is_intended_and_nobody_is_at_it() -> None:
     paid = payment()
     assert (paid.last_ordinal, paid.plan, paid.spent_nodes, paid.voids) == (-1, (), frozenset(), ())
@@ -100,3 +112,15 @@ def test_two_payments_are_two_even_when_they_ask_for_the_same() -> None:
     assert one != other
     assert attempt(payment=one) != attempt(payment=other)
     assert Wish(wish(), unheard) != Wish(wish(), unheard)
+
+
+def test_only_another_approval_differs_from_an_approval() -> None:
+    made = attempt(AttemptState.APPROVED)
+    assert not made.differs(said())
+    made.final = said()
+    assert not made.differs(said())
+    assert made.differs(said(authorization_code="ZZZZZZ"))
+    assert made.differs(said("10", approved_amount_minor=500, authorization_code="A12345"))
+    assert not made.differs(said(disposition=Disposition.IN_PROGRESS, authorization_code=""))
+    made.state = AttemptState.OWED
+    assert not made.differs(said(authorization_code="ZZZZZZ"))

@@ -55,10 +55,10 @@ def test_a_bin_of_eight_digits_falls_into_the_range_of_its_first_six(
     assert found == (("R",) if six.startswith("4") else ("P", "Q"))
 
 
-@pytest.mark.parametrize("six", ["411111", "411119"])
-def test_a_range_holds_both_its_ends(six: str) -> None:
+@pytest.mark.parametrize("digits", ["411111", "411119", "4111110", "41111999"])
+def test_a_range_holds_both_its_ends(digits: str) -> None:
     book = RouteBook((Route(("R",), bins=((411_111, 411_119),)), REST))
-    assert book.processors_for(six, "M-1", "EUR") == ("R",)
+    assert book.processors_for(digits, "M-1", "EUR") == ("R",)
 
 
 def test_just_outside_a_range_is_outside() -> None:

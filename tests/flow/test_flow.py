@@ -29,7 +29,8 @@ from switch.core.routing import NodeSettings
 from switch.core.sending import Sending
 from switch.core.transaction import AttemptState
 from switch.errors import JournalInDoubt, JournalUnavailable
-from switch.testing import node_answer, run_virtual
+from switch.store.memory import MemoryDisk
+from switch.testing import VirtualLoop, node_answer, run_virtual
 from tests.flow.world import COMMIT_S, World, payment, separate, shared
 
 Story = Callable[[World], Awaitable[None]]
@@ -664,6 +665,21 @@ def test_at_most_two_ledgers_are_reached_for_one_payment() -> None:
     in_loop(make, story)
 
 
+def test_after_a_technical_answer_its_code_is_told_if_no_other_ledger_takes_the_payment() -> None:
+    async def story(w: World) -> None:
+        w.node_answers("a1", "15")
+        w.node_does(
+            "a2", lambda s: w.answer(s, node_answer(s, disposition=Disposition.NOT_PROCESSED))
+        )
+        for _ in range(2):
+            verdict = await w.ask(payment())
+            assert isinstance(verdict, Answer)
+            assert (verdict.approved, verdict.response_code) == (False, "15")
+        assert len(w.authorizations()) == 2
+
+    in_loop(separate, story)
+
+
 # --- partial approvals --------------------------------------------------------------------------
 
 
@@ -726,6 +742,45 @@ def test_a_ledger_that_contradicts_itself_is_owed_back_and_trusted_no_more() -> 
     in_loop(shared, story)
 
 
+def test_two_different_approvals_of_one_reference_are_a_contradiction() -> None:
+    async def story(w: World) -> None:
+        w.node_answers("a2")
+        assert approved(await w.ask(payment()))
+        (first,) = w.authorizations("a1")
+        w.answer(first, node_answer(first, authorization_code="ZZZZZZ"))
+        await asyncio.sleep(0.1)
+        assert w.counters.contradictions == 1
+        (late,) = w.journal.of(LateAnswer)
+        assert late.contradicts
+
+    in_loop(shared, story)
+
+
+def test_an_answer_from_a_processor_that_is_configured_no_more_is_recorded() -> None:
+    disk = MemoryDisk()
+
+    async def before(w: World) -> None:
+        w.send(payment(timeout_s=1.0))
+        await asyncio.sleep(2)
+
+    first = in_loop(lambda: separate(disk=disk), before)
+    (sending,) = first.authorizations()
+
+    def renamed() -> World:
+        nodes = [NodeSettings("b1", "beta", "other", "-", limit=32)]
+        return World(nodes, {"beta": Processor("beta")}, disk=disk)
+
+    async def after(w: World) -> None:
+        w.flow.late_answers.stranger("b1", node_answer(sending))
+        await asyncio.sleep(0.1)
+        assert len(w.journal.of(LateAnswer)) == 1
+        w.node_answers("b1")
+        assert approved(await w.ask(payment(2)))
+        assert w.forwarder.owed_count() == 1, "owed to a ledger that is gone: kept, and harmless"
+
+    in_loop(renamed, after)
+
+
 # --- the journal fails --------------------------------------------------------------------------
 
 
@@ -782,6 +837,24 @@ def test_a_jump_of_the_wall_clock_changes_no_decision() -> None:
         assert approved(await w.ask(payment()))
 
     in_loop(shared, story)
+
+
+@pytest.mark.parametrize("away_s", [2.0, 31.0])
+def test_a_process_that_was_stopped_for_a_while_forgets_no_payment(away_s: float) -> None:
+    async def story(w: World) -> None:
+        w.send(payment())
+        await asyncio.sleep(0.01)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        loop.virtual_s += away_s
+        await asyncio.sleep(0.5)
+        (verdict,) = w.verdicts()
+        assert isinstance(verdict, Answer)
+        assert verdict.response_code == "91"
+        assert w.counters.owed == 1
+        assert w.flow.running_count() == 0
+
+    in_loop(separate, story)
 
 
 def test_expired_while_unwritten_is_not_sent() -> None:

@@ -196,6 +196,51 @@ def test_one_reversal_id_names_one_reversal() -> None:
     in_loop(shared, story)
 
 
+def test_one_reversal_id_names_one_reversal_even_before_it_is_durable() -> None:
+    async def story(w: World) -> None:
+        w.node_answers("a1")
+        await w.ask(payment(2))
+        w.node_does("a1", lambda _: None)
+        w.send(payment(1))
+        await asyncio.sleep(0.01)
+        w.node_answers("a1")
+        first, second, again = await asyncio.gather(
+            w.reversals.reverse(reversal_of(payment(1), 9)),
+            w.reversals.reverse(reversal_of(payment(2), 9)),
+            w.reversals.reverse(reversal_of(payment(1), 9)),
+        )
+        assert isinstance(first, ReversalAnswer)
+        assert refused(second) == "REQUEST_ID_REUSED"  # type: ignore[arg-type]  # a refusal
+        assert isinstance(again, ReversalAnswer)
+        assert again.replayed
+        await asyncio.sleep(1)
+        untouched = await w.ask(payment(2))
+        assert isinstance(untouched, Answer)
+        assert untouched.reversal is ReversalStatus.NONE
+        assert {r.reference for r in w.reversals_sent()} == {
+            w.authorizations()[1].message.reference
+        }
+
+    in_loop(shared, story)
+
+
+def test_a_hung_node_that_finds_the_payment_reversed_contradicts_nobody() -> None:
+    async def story(w: World) -> None:
+        w.node_answers("a2")
+        assert approved(await w.ask(payment()))
+        (hung,) = w.authorizations("a1")
+        w.node_answers("a1")
+        await reverse(w, payment())
+        await asyncio.sleep(0.1)
+        w.answer(hung, node_answer(hung, disposition=Disposition.ALREADY_REVERSED))
+        await asyncio.sleep(0.1)
+        assert w.counters.late_answers == 1
+        assert w.counters.contradictions == 0
+        assert not w.flow.late_answers.distrusted
+
+    in_loop(shared, story)
+
+
 # --- store and forward ----------------------------------------------------------------------------
 
 
@@ -351,3 +396,19 @@ def test_reversing_another_currency_is_refused() -> None:
         assert refused(await w.reversals.reverse(wish)) == "FIELD_INVALID"  # type: ignore[arg-type]  # a refusal
 
     in_loop(shared, story)
+
+
+def test_an_acknowledgement_counts_however_late_it_comes() -> None:
+    async def story(w: World) -> None:
+        w.node_does("a1", lambda _: None)
+        w.send(payment(timeout_s=1.0))
+        await asyncio.sleep(0.95)
+        w.node_answers("a1", after_s=1.5)
+        await asyncio.sleep(20)
+        assert w.forwarder.owed_count() == 0
+        assert len(w.reversals_sent()) <= 2
+        assert len(w.journal.of(ReversalAcknowledged)) == 1
+        assert w.counters.acknowledged == 1
+        assert not await w.journal.owed()
+
+    in_loop(separate, story)

@@ -120,7 +120,7 @@ class World:
         self.forwarder = Forwarder(
             settings=pace,
             backlog=Backlog(pace, chance),
-            node_timeout_s=1.0,
+            processors=processors,
             journal=self.journal,
             routing=self.routing,
             dispatcher=self.dispatcher,

@@ -12,6 +12,7 @@ from switch.core.message import Claimed
 from switch.errors import JournalInDoubt, JournalUnavailable
 from switch.store.journal import JournalState
 from switch.store.sqlite import SqliteJournal, writer
+from switch.store.sqlite.file import BUSY_MS
 from switch.store.sqlite.reading import Reading
 from switch.store.sqlite.tables import Tables
 from tests.store.faulty_disk import FaultyDisk
@@ -219,12 +220,29 @@ async def test_another_program_that_writes_to_the_file_only_delays_us(tmp_path: 
     journal = await open_on(None, tmp_path)
     other = apsw.Connection(str(tmp_path / "journal.db"))
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(JournalUnavailable):
-        await journal.commit([claim(1)])
+    waiting = asyncio.ensure_future(journal.commit([claim(1)]))
+    # Longer than SQLite itself waits: what waits may be an outcome, and is never dropped.
+    await asyncio.sleep(BUSY_MS / 1000 + 0.5)
+    assert not waiting.done()
     other.execute("ROLLBACK")
     other.close()
-    assert await journal.commit([claim(1)]) == [Claimed()]
+    assert await waiting == [Claimed()]
     await journal.close()
+
+
+async def test_a_journal_that_is_closed_while_another_program_holds_it_writes_nothing(
+    tmp_path: Path,
+) -> None:
+    journal = await open_on(None, tmp_path)
+    other = apsw.Connection(str(tmp_path / "journal.db"))
+    other.execute("BEGIN IMMEDIATE")
+    waiting = asyncio.ensure_future(journal.commit([claim(1)]))
+    await asyncio.sleep(0.05)
+    await journal.close()
+    with pytest.raises(JournalUnavailable):
+        await waiting
+    other.execute("ROLLBACK")
+    other.close()
 
 
 async def test_an_idle_writer_carries_the_log_to_the_file(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from switch.errors import JournalInDoubt, JournalUnavailable
 from switch.store.journal import UNFIT, JournalState, Result, caused
 from switch.store.sqlite.file import JournalFile
 from switch.store.sqlite.tables import Tables
+from switch.telemetry import log
 
 IDLE_S = 0.02
 """When nothing has come for so long, a checkpoint delays nobody."""
@@ -162,11 +163,18 @@ class Writer:
             return [_Outcome(c.future, None, caused(JournalInDoubt, error)) for c in calls]
 
     def _transact(self, calls: Sequence[_Call]) -> list[_Outcome]:
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-        except apsw.BusyError as error:
-            # Another program writes to the file, as a person's SQL shell may. Nothing is begun.
-            return [_Outcome(c.future, None, caused(JournalUnavailable, error)) for c in calls]
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                break
+            except apsw.BusyError as error:
+                # Another program writes to the file, as a person's SQL shell may. Nothing is
+                # begun, and what waits is worth waiting for: outcomes are among it.
+                log().error("journal_held_by_another_program")
+                if self._closing:
+                    return [
+                        _Outcome(c.future, None, caused(JournalUnavailable, error)) for c in calls
+                    ]
         try:
             outcomes = self._apply(calls)
         except _UNFIT as error:
