@@ -133,10 +133,21 @@ class Supervisor:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (fault := task.exception()) is not None:
-            self.report(task.get_name(), fault)
+            self._fail(task.get_name(), fault)
 
     def report(self, where: str, fault: BaseException) -> None:
-        """Take a fault of ours: say it, and stop deciding about money."""
+        """Take a fault of ours at a caller's door: the caller was told INTERNAL.
+
+        No caller may be able to end the switch by what it sends, so only a broken assertion does:
+        that one says that we are wrong about money.
+        """
+        if isinstance(fault, AssertionError):
+            self._fail(where, fault)
+        else:
+            log().error("fault", where=where, exc_info=fault)
+
+    def _fail(self, where: str, fault: BaseException) -> None:
+        """Say a fault of ours, and stop deciding about money."""
         log().critical("fault", where=where, exc_info=fault)
         self._failed = True
         self._stopping.set()
